@@ -1,0 +1,94 @@
+#include "base/self.h"
+#include <signal.h>
+#include <sys/syscall.h>
+
+enum { PAGE = 4096, GENERATION_CLAIMED = 0xffffffffu };
+
+__thread struct self self __attribute__((tls_model("initial-exec")));
+void (*self_new_process)(void);
+void (*self_vfork_over)(void);
+
+static union {
+	struct process process;
+	char page[PAGE];
+} wiped __attribute__((aligned(PAGE)));
+
+struct process *process = &wiped.process;
+
+/* In ordinary memory, so that a child's number differs from its parent's. */
+static uint32_t generations;
+
+void
+self_init(void)
+{
+	sys_wipe_on_fork(&wiped, sizeof(wiped));
+	process->generation = ++generations;
+}
+
+/* The child's other threads, if it has made any before its first entry, wait here. */
+static void
+new_process(void)
+{
+	uint32_t none = 0;
+	unsigned spins = 0;
+
+	if (!__atomic_compare_exchange_n(&process->generation, &none, GENERATION_CLAIMED, false,
+					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+		while (__atomic_load_n(&process->generation, __ATOMIC_ACQUIRE) ==
+		       GENERATION_CLAIMED)
+			lock_wait(&spins);
+		return;
+	}
+	self.tid = (uint32_t)sys_gettid();
+	self.ready = true; /* what the callback calls may enter again */
+	if (self_new_process)
+		self_new_process();
+	__atomic_store_n(&process->generation, ++generations, __ATOMIC_RELEASE);
+}
+
+/* A handler's frames lie below those of what it interrupted, by at least the signal frame; 1 KiB
+ * is less than that on every processor. Not so on a stack of their own: ask. */
+enum { SIGNAL_FRAME = 1024 };
+
+bool
+self_left(uintptr_t sp)
+{
+	stack_t now = { 0 };
+
+	if ((uintptr_t)__builtin_frame_address(0) + SIGNAL_FRAME <= sp)
+		return false;
+	return sys_call(SYS_sigaltstack, 0, (long)&now, 0, 0, 0, 0) < 0 ||
+	       !(now.ss_flags & SS_ONSTACK);
+}
+
+bool
+self_enter(void)
+{
+	uint32_t generation;
+
+	if (self.vfork_pid) {
+		if (sys_getpid() != self.vfork_pid)
+			return false;
+		self.vfork_pid = 0;
+		self.ready = true;
+		if (self_vfork_over)
+			self_vfork_over();
+	}
+	generation = __atomic_load_n(&process->generation, __ATOMIC_ACQUIRE);
+	if (generation == 0 || generation == GENERATION_CLAIMED) {
+		if (self.ready && generation == GENERATION_CLAIMED)
+			return true; /* self_new_process() itself, or what it calls */
+		new_process();
+		generation = process->generation;
+	}
+	if (self.generation != generation) {
+		self = (struct self){
+			.tid = (uint32_t)sys_gettid(),
+			.generation = generation,
+			.turn = self.turn + 1,
+			.ready = true,
+		};
+	}
+	self.ready = true;
+	return true;
+}

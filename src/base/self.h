@@ -1,0 +1,92 @@
+#ifndef WEIR_BASE_SELF_H
+#define WEIR_BASE_SELF_H
+/* base/self: what the library knows of the calling thread (thread-local, at most 512 bytes)
+ * and of the process (on pages that any kind of fork wipes).
+ *
+ * self.ready is the one flag every entry tests first: it is false while something unusual
+ * is true of the thread (not set up yet, a vfork child may be running on its memory), and
+ * self_enter() sorts it out.
+ *
+ * Threads: own record only. Signals: safe. */
+#include "base/lock.h"
+#include "base/sys.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct stream;
+struct thread;
+struct tally;
+
+struct self {
+	struct stream *inside; /* O: the stream whose lock this thread took last; whether it still
+				* holds it, the stream's own word tells */
+	uint32_t tid;          /* O: kernel thread number; 0 until the first slow entry */
+	uint32_t generation;   /* O: of the process when this record was filled */
+	uint32_t turn;         /* O: grows by one at each sleep */
+	int32_t awaited;       /* O: 1 + the descriptor a peer is waiting on; 0 none */
+	bool ready;            /* O: false: self_enter() must look first */
+	bool wrote;            /* O: a stream was written to since the last sleep */
+	bool tally_shared;     /* O: adds to `tally` must be atomic */
+	uint8_t cond_streak;   /* O: condition-variable sleeps in a row that a write followed */
+	int32_t cond_fd;       /* O: 1 + descriptor awaited at the last such sleep; 0 none */
+	int32_t vfork_pid;     /* O: our pid while a vfork child may be running; 0 none */
+	struct thread *thread; /* O: NULL until the first hold */
+	struct tally *tally;   /* O: NULL until the first count */
+	int64_t call_start_ns; /* O: when the native write under way began, 0 not timed */
+	uintptr_t inside_sp;    /* O: where on the stack that section began */
+	struct stream *settled; /* O: its section was settled by a handler of ours and has not
+				 * resumed (stream/section.h); NULL none */
+	uintptr_t settled_sp;   /* O: where on the stack that one began */
+	uintptr_t listing_sp;   /* O: where our list of held streams is being changed; 0 not */
+	char *grown;            /* O: a larger chunk that a stream is being given, */
+	uint32_t grown_tier;    /* O: and its tier */
+	uint32_t flight_head;   /* O: the stream's head when the flight was armed */
+	uint32_t flight_held;   /* O: and how much of the flight was held */
+	struct stream *flying;  /* O: whose bytes are in `flight`; NULL none */
+	size_t *flight_own;     /* O: in the flying frame: caller's own bytes that went with it */
+	bool flight_counted;    /* O: the flight is in the counts */
+	bool pushing;           /* O: TCP_NODELAY is set for the flight only */
+	struct flight flight;   /* O: the one message this thread may have under way */
+};
+_Static_assert(sizeof(struct self) <= 512, "thread-local data of at most 512 bytes");
+
+extern __thread struct self self __attribute__((tls_model("initial-exec")));
+
+/* What is known of the process. Wiped in a child: generation 0 says "new process". */
+struct process {
+	uint32_t generation; /* never 0 once set up, differs from the parent's */
+	uint32_t gate;       /* A: above 0: nothing new is held */
+	uint32_t nr_streams; /* A: open now: stream/stream */
+	uint32_t nr_threads; /* A: thread records in use so far: stream/turn */
+	bool joined;         /* L: counted as a member of the family */
+	bool ended;          /* A: exit has begun */
+	struct lock lock;    /* of all that happens once a process: threads, keeper, joining */
+};
+extern struct process *process; /* C; its page is wiped in a child of any fork */
+
+/* Once, from the constructor. */
+void self_init(void);
+
+/* True: the code of this thread that ran at stack address `sp` has been left by longjmp. False:
+ * it may yet go on (we are a handler that interrupted it), or we cannot tell. Not to be asked
+ * of a frame that is known to be the caller's own. Does a system call. */
+bool self_left(uintptr_t sp);
+
+/* The slow entry: fills the thread's record and notices that this is a child of a fork
+ * (then calls self_new_process). False: a vfork child is running on our memory: touch
+ * nothing, call natively. */
+bool self_enter(void);
+
+/* True if the caller may go on; the quick form of self_enter() for every entry. Does not
+ * notice a forked child: that is for the entries that find an empty table or start a hold. */
+static inline bool
+self_ready(void)
+{
+	return __builtin_expect(self.ready, 1) || self_enter();
+}
+
+/* Set by stream/life: called in a process that finds itself new, and in the parent when its
+ * vfork child is gone. */
+extern void (*self_new_process)(void);
+extern void (*self_vfork_over)(void);
+#endif

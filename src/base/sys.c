@@ -1,0 +1,467 @@
+/* base/sys: raw system calls. The one file that knows how to enter the kernel. */
+#include "base/sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+/* struct stat and struct timespec are passed to the kernel as they are. */
+_Static_assert(sizeof(long) == 8, "weir needs a 64-bit Linux");
+
+/* Older headers lack them; the numbers are the same everywhere. */
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+#ifndef SO_COOKIE
+#define SO_COOKIE 57
+#endif
+
+#if defined(__x86_64__)
+long
+sys_call(long nr, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 __asm__("r10") = d;
+	register long r8 __asm__("r8") = e;
+	register long r9 __asm__("r9") = f;
+	long ret;
+
+	__asm__ volatile("syscall"
+			 : "=a"(ret)
+			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+			 : "rcx", "r11", "memory");
+	return ret;
+}
+#elif defined(__aarch64__)
+long
+sys_call(long nr, long a, long b, long c, long d, long e, long f)
+{
+	register long x8 __asm__("x8") = nr;
+	register long x0 __asm__("x0") = a;
+	register long x1 __asm__("x1") = b;
+	register long x2 __asm__("x2") = c;
+	register long x3 __asm__("x3") = d;
+	register long x4 __asm__("x4") = e;
+	register long x5 __asm__("x5") = f;
+
+	__asm__ volatile("svc #0"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+			 : "memory");
+	return x0;
+}
+#else
+#include <dlfcn.h>
+
+/* syscall() is a name this library exports, so libc's own has to be looked up. */
+long
+sys_call(long nr, long a, long b, long c, long d, long e, long f)
+{
+	static long (*libc_syscall)(long, ...);
+	int saved = errno;
+	long ret;
+
+	if (libc_syscall == NULL)
+		*(void **)&libc_syscall = dlsym(RTLD_NEXT, "syscall");
+	if (libc_syscall == NULL)
+		return -ENOSYS;
+	ret = libc_syscall(nr, a, b, c, d, e, f);
+	if (ret == -1)
+		ret = -errno;
+	errno = saved;
+	return ret;
+}
+#endif
+
+#define CALL0(nr) sys_call(nr, 0, 0, 0, 0, 0, 0)
+#define CALL1(nr, a) sys_call(nr, (long)(a), 0, 0, 0, 0, 0)
+#define CALL2(nr, a, b) sys_call(nr, (long)(a), (long)(b), 0, 0, 0, 0)
+#define CALL3(nr, a, b, c) sys_call(nr, (long)(a), (long)(b), (long)(c), 0, 0, 0)
+#define CALL4(nr, a, b, c, d) \
+	sys_call(nr, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
+#define CALL5(nr, a, b, c, d, e) \
+	sys_call(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
+
+/* ---- sockets and descriptors ---- */
+
+ssize_t
+sys_fly(int fd, struct flight *f, int flags)
+{
+	long ret = CALL4(SYS_sendmmsg, fd, &f->msg, 1,
+			 flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	return ret < 0 ? ret : (ssize_t)f->msg.msg_len;
+}
+
+ssize_t
+sys_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	return CALL3(SYS_sendmsg, fd, msg, flags);
+}
+
+ssize_t
+sys_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	return CALL3(SYS_recvmsg, fd, msg, flags);
+}
+
+int
+sys_poll(struct pollfd *fds, unsigned nr, int timeout_ms)
+{
+	struct timespec left = {
+		.tv_sec = timeout_ms / 1000,
+		.tv_nsec = timeout_ms % 1000 * 1000000L,
+	};
+
+	return (int)CALL5(SYS_ppoll, fds, nr, timeout_ms < 0 ? NULL : &left, NULL, 8);
+}
+
+int
+sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	return (int)CALL5(SYS_getsockopt, fd, level, name, value, len);
+}
+
+int
+sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	return (int)CALL5(SYS_setsockopt, fd, level, name, value, len);
+}
+
+int
+sys_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return (int)CALL3(SYS_getsockname, fd, addr, len);
+}
+
+int
+sys_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return (int)CALL3(SYS_getpeername, fd, addr, len);
+}
+
+uint64_t
+sys_cookie(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	if (sys_getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) < 0)
+		return 0;
+	return cookie;
+}
+
+int
+sys_fcntl(int fd, int cmd, long arg)
+{
+	return (int)CALL3(SYS_fcntl, fd, cmd, arg);
+}
+
+int
+sys_ioctl(int fd, unsigned long request, void *arg)
+{
+	return (int)CALL3(SYS_ioctl, fd, request, arg);
+}
+
+int
+sys_fstat(int fd, struct stat *st)
+{
+	return (int)CALL4(SYS_newfstatat, fd, "", st, AT_EMPTY_PATH);
+}
+
+/* ---- time: libc's clock_gettime is the vDSO and no name of ours ---- */
+
+int64_t
+sys_now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
+}
+
+int64_t
+sys_wall_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* ---- processes and threads ---- */
+
+int
+sys_getpid(void)
+{
+	return (int)CALL0(SYS_getpid);
+}
+
+int
+sys_gettid(void)
+{
+	return (int)CALL0(SYS_gettid);
+}
+
+int
+sys_getuid(void)
+{
+	return (int)CALL0(SYS_geteuid);
+}
+
+int
+sys_tgkill(int pid, int tid, int sig)
+{
+	return (int)CALL3(SYS_tgkill, pid, tid, sig);
+}
+
+void
+sys_yield(void)
+{
+	CALL0(SYS_sched_yield);
+}
+
+int
+sys_futex_wait(uint32_t *word, uint32_t value, int64_t deadline_ns)
+{
+	struct timespec until = {
+		.tv_sec = deadline_ns / 1000000000,
+		.tv_nsec = deadline_ns % 1000000000,
+	};
+
+	/* Of the waiting forms only the bitset one takes a point in time. */
+	return (int)sys_call(
+		SYS_futex, (long)word, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, value,
+		deadline_ns != 0 ? (long)&until : 0, 0, (long)FUTEX_BITSET_MATCH_ANY);
+}
+
+int
+sys_futex_wake(uint32_t *word, int nr)
+{
+	return (int)CALL3(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, nr);
+}
+
+static void *
+thread_main(void *arg)
+{
+	struct sys_thread *t = arg;
+	void (*run)(void) = t->run;
+
+	CALL2(SYS_prctl, PR_SET_NAME, t->name);
+	/* Last touch of *t: who joins may reuse it from here on. */
+	__atomic_store_n(&t->tid, sys_gettid(), __ATOMIC_RELEASE);
+	run();
+	return NULL;
+}
+
+int
+sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
+{
+	/* libc takes thread-local data out of the stack, and how much the program has of it
+	 * nobody tells: where a stack is too small for that (EINVAL), try a larger one. */
+	static const size_t room[] = { 64 << 10, 256 << 10, 1 << 20, 8 << 20 };
+	int saved = errno;
+	int err = EINVAL;
+	sigset_t all, before;
+	pthread_attr_t attr;
+
+	memset(t, 0, sizeof(*t));
+	t->run = run;
+	strncpy(t->name, name, sizeof(t->name) - 1);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (pthread_attr_init(&attr) == 0) {
+		pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+		for (size_t i = 0; i < sizeof(room) / sizeof(room[0]) && err == EINVAL;
+		     i++) {
+			pthread_attr_setstacksize(&attr,
+						  (size_t)PTHREAD_STACK_MIN + room[i]);
+			err = pthread_create(&t->handle, &attr, thread_main, t);
+		}
+		pthread_attr_destroy(&attr);
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	errno = saved;
+	return -err;
+}
+
+void
+sys_thread_join(struct sys_thread *t)
+{
+	const struct timespec nap = { 0, 50000 };
+	int64_t give_up = sys_now_ns() + INT64_C(5000000000);
+	int tid, pid = sys_getpid();
+
+	/* pthread_join() returns as soon as the thread's stack is free, a little before the
+	 * kernel has taken the thread off its count. So the kernel is asked. */
+	do {
+		tid = __atomic_load_n(&t->tid, __ATOMIC_ACQUIRE);
+		if (tid != 0 && sys_tgkill(pid, tid, 0) == -ESRCH)
+			return;
+		CALL2(SYS_nanosleep, &nap, NULL);
+	} while (sys_now_ns() < give_up);
+}
+
+/* ---- memory ---- */
+
+void *
+sys_map(size_t len, int shared)
+{
+	long ret = sys_call(SYS_mmap, 0, (long)len, PROT_READ | PROT_WRITE,
+			    MAP_ANONYMOUS | (shared ? MAP_SHARED : MAP_PRIVATE), -1, 0);
+
+	return ret < 0 && ret > -4096 ? NULL : (void *)ret;
+}
+
+void
+sys_unmap(void *p, size_t len)
+{
+	CALL2(SYS_munmap, p, len);
+}
+
+int
+sys_wipe_on_fork(void *p, size_t len)
+{
+	return (int)CALL3(SYS_madvise, p, len, MADV_WIPEONFORK);
+}
+
+int
+sys_drop_pages(void *p, size_t len)
+{
+	return (int)CALL3(SYS_madvise, p, len, MADV_DONTNEED);
+}
+
+/* ---- files and listening: the *at forms, which every architecture has ---- */
+
+int
+sys_open(const char *path, int flags, unsigned mode)
+{
+	return (int)CALL4(SYS_openat, AT_FDCWD, path, flags, mode);
+}
+
+int
+sys_close(int fd)
+{
+	return (int)CALL1(SYS_close, fd);
+}
+
+ssize_t
+sys_read(int fd, void *buf, size_t len)
+{
+	return CALL3(SYS_read, fd, buf, len);
+}
+
+ssize_t
+sys_write(int fd, const void *buf, size_t len)
+{
+	return CALL3(SYS_write, fd, buf, len);
+}
+
+int
+sys_mkdir(const char *path, unsigned mode)
+{
+	return (int)CALL3(SYS_mkdirat, AT_FDCWD, path, mode);
+}
+
+int
+sys_lstat(const char *path, struct stat *st)
+{
+	return (int)CALL4(SYS_newfstatat, AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW);
+}
+
+int
+sys_unlink(const char *path)
+{
+	return (int)CALL3(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+int
+sys_rename(const char *from, const char *to)
+{
+	return (int)CALL5(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int
+sys_rename_new(const char *from, const char *to)
+{
+	return (int)CALL5(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to,
+			  1 /* RENAME_NOREPLACE */);
+}
+
+int
+sys_chmod(const char *path, unsigned mode)
+{
+	return (int)CALL3(SYS_fchmodat, AT_FDCWD, path, mode);
+}
+
+ssize_t
+sys_getdents(int fd, void *buf, size_t len)
+{
+	return CALL3(SYS_getdents64, fd, buf, len);
+}
+
+int
+sys_socket(int domain, int type, int protocol)
+{
+	return (int)CALL3(SYS_socket, domain, type, protocol);
+}
+
+int
+sys_bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	return (int)CALL3(SYS_bind, fd, addr, len);
+}
+
+int
+sys_connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	return (int)CALL3(SYS_connect, fd, addr, len);
+}
+
+int
+sys_listen(int fd, int backlog)
+{
+	return (int)CALL2(SYS_listen, fd, backlog);
+}
+
+int
+sys_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	return (int)CALL4(SYS_accept4, fd, addr, len, flags);
+}
+
+int
+sys_close_range(unsigned first, unsigned last, unsigned flags)
+{
+	return (int)CALL3(SYS_close_range, first, last, flags);
+}
+
+int
+sys_setlk(int fd, short type, int64_t byte, int wait)
+{
+	struct flock lock = {
+		.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1
+	};
+
+	return sys_fcntl(fd, wait ? F_SETLKW : F_SETLK, (long)&lock);
+}
+
+int
+sys_nofile_limit(void)
+{
+	struct rlimit limit = { 0 };
+
+	if (CALL4(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit) < 0)
+		return 1024; /* the kernel's own default */
+	return limit.rlim_cur > INT_MAX ? INT_MAX : (int)limit.rlim_cur;
+}

@@ -1,0 +1,109 @@
+#ifndef WEIR_BASE_SYS_H
+#define WEIR_BASE_SYS_H
+/* base/sys: the only door to the kernel for the floors below interpose.
+ *
+ * Every function returns >= 0 or -errno and leaves errno as it was. All of them are raw
+ * system calls that never pass through a symbol this library exports, so they neither
+ * come back to our own hooks nor are cancellation points: they may be called with a lock
+ * held. Those that could block (sys_poll, sys_sendmsg, sys_futex_wait, sys_accept,
+ * sys_read, sys_setlk) say so: never with a stream's lock held.
+ *
+ * Threads: any. Signals: safe. Unit tests link a scripted sys instead of sys.c. */
+#include <poll.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <time.h>
+
+/* A raw system call: result or -errno. The floor of all others; for the rare one that has
+ * no function here. */
+long sys_call(long nr, long a, long b, long c, long d, long e, long f);
+
+enum { FLIGHT_IOV = 8 };
+
+/* A send of which the count cannot be lost: sendmmsg(2) of one message, in memory that
+ * outlives the call. The kernel has stored msg.msg_len before a handler can run, so after
+ * an interruption at any instruction, siglongjmp included:
+ *   went := msg.msg_len       and iov[*].iov_len = 0 cancels what has not begun
+ * (send(2) returns the count in a register, which siglongjmp loses). */
+struct flight {
+	struct mmsghdr msg;
+	struct iovec iov[FLIGHT_IOV];
+};
+
+/* Sends `f` with flags | MSG_DONTWAIT | MSG_NOSIGNAL. f->msg.msg_len must be 0 before;
+ * returns the bytes that went (also in msg_len) or -errno. */
+ssize_t sys_fly(int fd, struct flight *f, int flags);
+
+ssize_t sys_sendmsg(int fd, const struct msghdr *msg, int flags); /* may block */
+ssize_t sys_recvmsg(int fd, struct msghdr *msg, int flags);       /* may block */
+int sys_poll(struct pollfd *fds, unsigned nr, int timeout_ms);    /* may block */
+int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
+int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
+int sys_getsockname(int fd, struct sockaddr *addr, socklen_t *len);
+int sys_getpeername(int fd, struct sockaddr *addr, socklen_t *len);
+uint64_t sys_cookie(int fd); /* SO_COOKIE: one number for all duplicates; 0: no socket */
+int sys_fcntl(int fd, int cmd, long arg);
+int sys_ioctl(int fd, unsigned long request, void *arg);
+int sys_fstat(int fd, struct stat *st);
+
+int64_t sys_now_ns(void);  /* CLOCK_MONOTONIC */
+int64_t sys_wall_ms(void); /* CLOCK_REALTIME, milliseconds since 1970 */
+
+int sys_getpid(void); /* asks the kernel: also right in a child nobody announced */
+int sys_gettid(void);
+int sys_getuid(void); /* effective */
+int sys_tgkill(int pid, int tid, int sig);
+void sys_yield(void);
+
+/* Anonymous pages, private or (shared != 0) shared with later children. NULL: no memory. */
+void *sys_map(size_t len, int shared);
+void sys_unmap(void *p, size_t len);
+int sys_wipe_on_fork(void *p, size_t len); /* MADV_WIPEONFORK; p page-aligned */
+int sys_drop_pages(void *p, size_t len);   /* MADV_DONTNEED */
+
+/* Sleeps while *word == value, until woken or until `deadline_ns` (CLOCK_MONOTONIC, 0: for
+ * ever). 0, or -EAGAIN, -ETIMEDOUT, -EINTR. */
+int sys_futex_wait(uint32_t *word, uint32_t value, int64_t deadline_ns);
+int sys_futex_wake(uint32_t *word, int nr);
+
+/* Files and listening, for the metrics socket and the log. Same names, same arguments. */
+int sys_open(const char *path, int flags, unsigned mode);
+int sys_close(int fd);
+ssize_t sys_read(int fd, void *buf, size_t len);        /* may block */
+ssize_t sys_write(int fd, const void *buf, size_t len); /* may block */
+int sys_mkdir(const char *path, unsigned mode);
+int sys_lstat(const char *path, struct stat *st);
+int sys_unlink(const char *path);
+int sys_rename(const char *from, const char *to);
+int sys_rename_new(const char *from, const char *to); /* RENAME_NOREPLACE; -EEXIST */
+int sys_chmod(const char *path, unsigned mode);
+ssize_t sys_getdents(int fd, void *buf, size_t len); /* struct linux_dirent64 */
+int sys_socket(int domain, int type, int protocol);
+int sys_bind(int fd, const struct sockaddr *addr, socklen_t len);
+int sys_connect(int fd, const struct sockaddr *addr, socklen_t len);
+int sys_listen(int fd, int backlog);
+/* May block: sys_accept, and sys_setlk with wait (F_SETLKW, else F_SETLK). */
+int sys_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags);
+int sys_close_range(unsigned first, unsigned last, unsigned flags);
+int sys_setlk(int fd, short type, int64_t byte, int wait);
+int sys_nofile_limit(void); /* soft RLIMIT_NOFILE, capped at INT_MAX */
+
+/* A helper thread with all signals blocked by pthread_sigmask (never the raw call: glibc's
+ * setuid needs its own two), a small stack and a name of at most 15 bytes. Not from a
+ * locked section: it allocates. 0 or -errno. *t stays where it is until sys_thread_join(),
+ * which is called once `run` has been told to return, and returns when the kernel no longer
+ * counts the thread (unshare and setns refuse while it does), or after 5 seconds: the
+ * program must not hang of us. */
+struct sys_thread {
+	unsigned long handle; /* pthread_t, detached: of no use once it has ended */
+	int tid;              /* A: set by the thread itself before `run` is called */
+	void (*run)(void);
+	char name[16];
+};
+int sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name);
+void sys_thread_join(struct sys_thread *t);
+#endif

@@ -1,0 +1,62 @@
+#ifndef WEIR_COUNT_OWN_H
+#define WEIR_COUNT_OWN_H
+/* count/own: what the count floor knows of its own process; only this floor includes it.
+ *
+ * It lies on pages that a fork wipes: a child neither reuses its parent's records or slot
+ * nor finds the lock taken. The indexes in here are the only ones that are used; what the
+ * region says is never taken for one. */
+#include "base/lock.h"
+#include "count/region.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { RING = 4096, BATCH = 32 };
+
+/* Where a role's next records come from. */
+struct spare {
+	uint32_t ring_first, ring_nr; /* records this process closed, oldest first */
+	uint32_t batch_nr;            /* records that a scan claimed for this process */
+	int64_t scan_ns;              /* not before; scans that find nothing are dear */
+	uint32_t batch[BATCH];
+	uint32_t ring[RING];
+};
+
+struct own {
+	struct lock lock;
+	uint32_t slot; /* A: 1 + our member slot; NR_MEMBERS + 1: none free; 0 untried */
+	uint32_t slot_claims;         /* the slot's count of claims when we took it */
+	uint32_t joined;              /* A */
+	uint32_t hand;                /* L: where the next scan begins */
+	struct spare spare[NR_ROLES]; /* L */
+};
+
+extern struct own *own; /* C: once region_init() has answered true */
+
+/* Nobody by that number is left, so what it owned in the region may be handed on. Only asked
+ * when nothing else is free; a killed process gives nothing back by itself. */
+bool pid_gone(uint32_t pid);
+
+/* One compare-and-swap; true: ours. */
+bool word_claim(uint32_t *word, uint32_t from, uint32_t to);
+
+/* A snapshot copies a record while its writer may begin to use it again, and then looks
+ * whether that happened. ThreadSanitizer knows neither such fences nor that the copy is
+ * thrown away: it is told to look elsewhere. */
+#ifdef __SANITIZE_THREAD__
+#define UNSYNCED __attribute__((no_sanitize("thread"), noinline))
+static inline void
+record_fence(void)
+{
+}
+#else
+#define UNSYNCED
+static inline void
+record_fence(void)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+#endif
+
+/* The process leaves: records claimed but unused become free for the others. */
+void record_give_back(void);
+#endif

@@ -1,0 +1,339 @@
+#include "count/region.h"
+#include "base/sys.h"
+#include "count/own.h"
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+const uint32_t size_bounds[NR_SIZE_BOUNDS] = { 64,    256,   1024,  4096,
+					       16384, 32768, 65536, 262144 };
+const uint64_t hold_bounds_ns[NR_HOLD_BOUNDS] = { 10000,  50000,   100000,  250000,
+						  500000, 1000000, 5000000, 20000000 };
+const uint64_t episode_bounds_ns[NR_EPISODE_BOUNDS] = { 1000000,     10000000,
+							100000000,   1000000000,
+							10000000000, 60000000000 };
+const uint64_t age_bounds_ns[NR_AGE_BOUNDS] = { 10000000,    100000000,   1000000000,
+						10000000000, 60000000000, 600000000000 };
+
+/* Powers of two of records to try for: memory may be short (RLIMIT_AS, overcommit 2). */
+static const uint8_t size_shifts[] = { 16, 12, 8 };
+
+/* The mapping and the power of two of its records in one word, so that racing first
+ * callers publish both at once: pages are 4096 bytes or more, the low bits are free.
+ * 0: not tried, NO_REGION: no memory. In ordinary memory: a child keeps the region. */
+static uintptr_t region_word;
+enum { NO_REGION = 1, SHIFT_MASK = 31 };
+
+struct own *own;
+
+/* Where pool counts of a process without a slot go. Nobody reads it. */
+static struct member stand_in;
+
+static size_t
+region_size(unsigned shift)
+{
+	return sizeof(struct region) + (sizeof(struct record) << shift);
+}
+
+/* True once `own` is there. Racing callers map one each, and all but one are given back. */
+static bool
+own_init(void)
+{
+	struct own *none = NULL, *mine;
+
+	if (__atomic_load_n(&own, __ATOMIC_ACQUIRE))
+		return true;
+	mine = sys_map(sizeof *mine, 0);
+	if (!mine)
+		return false;
+	if (sys_wipe_on_fork(mine, sizeof *mine) < 0) {
+		sys_unmap(mine, sizeof *mine);
+		return false;
+	}
+	if (!__atomic_compare_exchange_n(&own, &none, mine, false, __ATOMIC_RELEASE,
+					 __ATOMIC_RELAXED))
+		sys_unmap(mine, sizeof *mine);
+	return true;
+}
+
+/* Not to be charged for what no stream will ever use. */
+static void *
+map_shared(size_t len)
+{
+	long p = sys_call(SYS_mmap, 0, (long)len, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p < 0 && p >= -4095 ? NULL : (void *)p;
+}
+
+static struct region *
+region_map(unsigned *shift)
+{
+	struct region *region;
+
+	for (unsigned i = 0; i < sizeof size_shifts; i++) {
+		*shift = size_shifts[i];
+		region = map_shared(region_size(*shift));
+		if (!region)
+			continue;
+		region->nr_records = 1u << *shift;
+		region->nr_members = NR_MEMBERS;
+		region->nr_tallies = NR_TALLIES;
+		region->first_pid = sys_getpid();
+		region->started_ns = (uint64_t)sys_now_ns();
+		region->started_wall_ms = (uint64_t)sys_wall_ms();
+		return region;
+	}
+	return NULL;
+}
+
+bool
+region_init(void)
+{
+	uintptr_t none = 0, word = NO_REGION;
+	struct region *region = NULL;
+	unsigned shift = 0;
+
+	if (__atomic_load_n(&region_word, __ATOMIC_ACQUIRE))
+		return region_get() != NULL;
+	if (own_init())
+		region = region_map(&shift);
+	if (region)
+		word = (uintptr_t)region | shift;
+	if (!__atomic_compare_exchange_n(&region_word, &none, word, false,
+					 __ATOMIC_RELEASE, __ATOMIC_ACQUIRE) &&
+	    region)
+		sys_unmap(region, region_size(shift));
+	return region_get() != NULL;
+}
+
+struct region *
+region_get(void)
+{
+	/* Pairs with the exchange in region_init(). */
+	uintptr_t word = __atomic_load_n(&region_word, __ATOMIC_ACQUIRE);
+
+	return (struct region *)(word & ~(uintptr_t)SHIFT_MASK);
+}
+
+uint32_t
+region_nr_records(void)
+{
+	uintptr_t word = __atomic_load_n(&region_word, __ATOMIC_ACQUIRE);
+
+	return word > SHIFT_MASK ? 1u << (word & SHIFT_MASK) : 0;
+}
+
+bool
+pid_gone(uint32_t pid)
+{
+	return sys_call(SYS_kill, (int)pid, 0, 0, 0, 0, 0) == -ESRCH;
+}
+
+bool
+word_claim(uint32_t *word, uint32_t from, uint32_t to)
+{
+	return __atomic_compare_exchange_n(word, &from, to, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_RELAXED);
+}
+
+static void
+raise_mark(uint32_t *mark, uint32_t to)
+{
+	uint32_t old = __atomic_load_n(mark, __ATOMIC_RELAXED);
+
+	while (old < to &&
+	       !__atomic_compare_exchange_n(mark, &old, to, true, __ATOMIC_RELAXED,
+					    __ATOMIC_RELAXED))
+		;
+}
+
+/* Takes a slot whose owner word, `stride` bytes apart, is 0, or else that of a dead process.
+ * The index, or -1. */
+static int
+slot_claim(uint32_t *used, char *first, size_t stride, unsigned from)
+{
+	enum { NR = NR_MEMBERS };
+	_Static_assert(NR_MEMBERS == NR_TALLIES, "one search for both");
+	uint32_t me = (uint32_t)sys_getpid();
+
+	for (int dead = 0; dead < 2; dead++)
+		for (unsigned i = from; i < NR; i++) {
+			uint32_t *word = (uint32_t *)(void *)(first + i * stride);
+			uint32_t pid = __atomic_load_n(word, __ATOMIC_RELAXED);
+
+			if (dead ? !pid_gone(pid) : pid != 0)
+				continue;
+			if (!word_claim(word, pid, me))
+				continue;
+			raise_mark(used, i + 1);
+			return (int)i;
+		}
+	return -1;
+}
+
+/* Counters of a slot stay through its owners, gauges begin anew. */
+static struct member *
+member_claim(struct region *region)
+{
+	struct member *m;
+	int i = slot_claim(&region->members_used, (char *)&region->members[0].pid,
+			   sizeof *m, 0);
+
+	if (i < 0)
+		return NULL;
+	m = &region->members[i];
+	for (unsigned t = 0; t < sizeof m->pool / sizeof m->pool[0]; t++) {
+		m->pool[t].buffers = 0;
+		m->pool[t].in_use = 0;
+		m->pool[t].peak = 0;
+	}
+	own->slot_claims = __atomic_add_fetch(&m->claims, 1, __ATOMIC_RELAXED);
+	if (!word_claim(&own->slot, 0, (uint32_t)i + 1)) {
+		/* Another thread of ours was first. */
+		__atomic_store_n(&m->pid, 0, __ATOMIC_RELEASE);
+		m = &region->members[own->slot - 1];
+		own->slot_claims = m->claims;
+	}
+	return m;
+}
+
+struct member *
+region_member(void)
+{
+	struct region *region = region_get();
+	struct member *m = NULL;
+	uint32_t slot;
+
+	if (!region)
+		return &stand_in;
+	slot = __atomic_load_n(&own->slot, __ATOMIC_ACQUIRE);
+	if (slot)
+		return slot > NR_MEMBERS ? &stand_in : &region->members[slot - 1];
+	m = member_claim(region);
+	if (!m) {
+		word_claim(&own->slot, 0, NR_MEMBERS + 1);
+		return &stand_in;
+	}
+	return m;
+}
+
+void
+region_join(bool counted)
+{
+	struct region *region = region_get();
+	uint32_t slot;
+
+	if (!region || !word_claim(&own->joined, 0, 1))
+		return;
+	if (!counted)
+		count_add(&region->totals.live, 1);
+	/* Back after an exec that failed: our old slot, unless it has a new owner. */
+	slot = __atomic_load_n(&own->slot, __ATOMIC_ACQUIRE);
+	if (slot && slot <= NR_MEMBERS) {
+		struct member *m = &region->members[slot - 1];
+
+		if (m->claims != own->slot_claims ||
+		    !word_claim(&m->pid, 0, (uint32_t)sys_getpid()))
+			__atomic_store_n(&own->slot, 0, __ATOMIC_RELEASE);
+	}
+	region_member();
+}
+
+uint64_t
+region_leave(void)
+{
+	struct region *region = region_get();
+	uint32_t slot;
+
+	if (!region)
+		return 0;
+	if (!word_claim(&own->joined, 1, 0))
+		return __atomic_load_n(&region->totals.live, __ATOMIC_RELAXED);
+	/* Other threads may still count in the slot; it only has no owner any more. */
+	record_give_back();
+	slot = __atomic_load_n(&own->slot, __ATOMIC_ACQUIRE);
+	if (slot && slot <= NR_MEMBERS)
+		__atomic_store_n(&region->members[slot - 1].pid, 0, __ATOMIC_RELEASE);
+	return __atomic_sub_fetch(&region->totals.live, 1, __ATOMIC_ACQ_REL);
+}
+
+void
+region_expect(int children)
+{
+	struct region *region = region_get();
+
+	if (region)
+		count_add(&region->totals.live, (uint64_t)(int64_t)children);
+}
+
+struct tally *
+region_tally_get(bool *shared)
+{
+	static struct tally nowhere;
+	struct region *region = region_get();
+	int i;
+
+	*shared = true;
+	if (!region)
+		return &nowhere;
+	i = slot_claim(&region->tallies_used, (char *)region->tally_owner,
+		       sizeof region->tally_owner[0], 1);
+	raise_mark(&region->tallies_used, 1);
+	*shared = i < 0;
+	return &region->tallies[i < 0 ? 0 : i];
+}
+
+void
+region_tally_put(struct tally *t)
+{
+	struct region *region = region_get();
+
+	if (!region || t <= &region->tallies[0] || t >= &region->tallies[NR_TALLIES])
+		return;
+	__atomic_store_n(&region->tally_owner[t - region->tallies], 0, __ATOMIC_RELEASE);
+}
+
+unsigned
+bucket_ns(const uint64_t *bounds, unsigned nr, uint64_t ns)
+{
+	unsigned i = 0;
+
+	while (i < nr && bounds[i] < ns)
+		i++;
+	return i;
+}
+
+enum error_kind
+error_kind(int err)
+{
+	switch (err) {
+	case ECONNRESET:
+		return ERROR_ECONNRESET;
+	case EPIPE:
+		return ERROR_EPIPE;
+	case ETIMEDOUT:
+		return ERROR_ETIMEDOUT;
+	default:
+		return ERROR_OTHER;
+	}
+}
+
+void
+count_internal(enum internal_error what)
+{
+	struct region *region = region_get();
+
+	if (region)
+		count_add(&region->totals.internal[what], 1);
+}
+
+void
+count_error(enum operation op, int err)
+{
+	struct region *region = region_get();
+
+	if (region && err != EAGAIN && err != EINTR)
+		count_add(&region->totals.errors[op][error_kind(err)], 1);
+}

@@ -1,0 +1,212 @@
+#ifndef WEIR_COUNT_REGION_H
+#define WEIR_COUNT_REGION_H
+/* count/region: the family's shared memory: counts and descriptions, nothing that decides
+ * anything. One shared anonymous mapping, made at the first listening socket or stream and
+ * inherited by every process forked later. No pointer, lock, index or length in it is read
+ * back by the data path: a hostile member can falsify what is shown, never what is sent.
+ *
+ * Every counter only grows, for ever, through every reuse of its record; a record keeps a
+ * copy of its values at open.
+ *   a stream's own figure = now - at open        a total = sum over all records, open or not
+ * So a close folds nothing, a SIGKILL loses nothing, and totals cannot fall. One process
+ * writes a record: a forked child that uses an inherited stream opens a record of its own
+ * with the same cookie, and the snapshot adds the two.
+ *
+ * Threads: any. Signals: safe (a handler that interrupted region_open gets NULL). All adds
+ * are relaxed atomics unless the field says otherwise. Errors: NULL or false means no memory
+ * or no record left; the caller passes through and counts. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+/* The closed sets of the metrics, in the order in which they are shown. */
+enum dir { RECEIVED, SENT, NR_DIRS };
+enum role { ROLE_ACCEPTED, ROLE_CONNECTED, NR_ROLES };
+enum family { FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, NR_FAMILIES };
+enum mode { MODE_MANAGED, MODE_OBSERVED, MODE_BYPASSED, NR_MODES };
+enum flush_reason {
+	FLUSH_FULL, FLUSH_TURN, FLUSH_SLEEP, FLUSH_DELAY, FLUSH_LARGE,
+	FLUSH_ORDER, FLUSH_CLOSE, FLUSH_SHUTDOWN, FLUSH_SHARE, FLUSH_EXIT, NR_FLUSHES
+};
+enum bypass_reason {
+	BYPASS_NO_RECORD, BYPASS_MEMORY, BYPASS_THREAD, BYPASS_SHARED, BYPASS_FOREIGN_READER,
+	BYPASS_SECCOMP, BYPASS_IO_URING, BYPASS_ZEROCOPY, BYPASS_URGENT, BYPASS_DUP,
+	BYPASS_OTHER, NR_BYPASSES
+};
+enum cause { CAUSE_PEER, CAUSE_NETWORK, CAUSE_LOCAL, CAUSE_UNKNOWN, NR_CAUSES };
+enum discard_reason { DISCARD_RESET, DISCARD_EXIT, NR_DISCARDS };
+enum internal_error {
+	INTERNAL_MEMORY, INTERNAL_THREAD, INTERNAL_DESCRIPTOR, INTERNAL_DIRECTORY,
+	INTERNAL_SOCKET, INTERNAL_REGION, INTERNAL_REFUSED, NR_INTERNALS
+};
+enum operation { OP_READ, OP_WRITE, NR_OPS };
+enum error_kind { ERROR_ECONNRESET, ERROR_EPIPE, ERROR_ETIMEDOUT, ERROR_OTHER, NR_ERRORS };
+
+/* Upper bounds of the histograms; one bucket more than bounds, the last is +Inf. */
+enum { NR_SIZE_BOUNDS = 8, NR_HOLD_BOUNDS = 8, NR_EPISODE_BOUNDS = 6, NR_AGE_BOUNDS = 6 };
+extern const uint32_t size_bounds[NR_SIZE_BOUNDS];       /* bytes */
+extern const uint64_t hold_bounds_ns[NR_HOLD_BOUNDS];
+extern const uint64_t episode_bounds_ns[NR_EPISODE_BOUNDS];
+extern const uint64_t age_bounds_ns[NR_AGE_BOUNDS];      /* weir_stream_duration_seconds */
+
+/* One direction of a stream. At every snapshot, for either direction, with kernel_bytes and
+ * discarded read before the others:
+ *   pending := app_bytes + held_bytes - kernel_bytes - discarded >= 0     (never stored) */
+struct flow {
+	uint64_t app_calls;    /* A: calls that reached the kernel themselves */
+	uint64_t app_bytes;    /* A: bytes of those */
+	uint64_t held_calls;   /* L: plain adds under the stream's lock: calls answered from a chunk */
+	uint64_t held_bytes;   /* L: bytes of those */
+	uint64_t kernel_calls; /* A: system calls on the stream's data, refusals too */
+	uint64_t kernel_bytes; /* A */
+	uint64_t chunks;       /* A: ceil(bytes / chunk) a transfer */
+	uint64_t discarded;    /* A: accepted, but the peer was gone */
+};
+
+/* What seldom changes; kept apart so that its pages stay untouched while unused. */
+struct flow_rare {
+	uint64_t stall_events;         /* A */
+	uint64_t stall_ns;             /* A: ended episodes */
+	uint64_t stall_since_ns;       /* A: begin of the running episode, CLOCK_MONOTONIC; 0 none */
+	uint64_t cause_ns[NR_CAUSES];  /* A */
+	uint64_t flushes[NR_FLUSHES];  /* A */
+};
+
+struct region_addr {
+	uint32_t len; /* 0: none */
+	union {
+		struct sockaddr sa;
+		char bytes[112]; /* sockaddr_un at most */
+	};
+};
+
+enum record_state { RECORD_UNUSED, RECORD_OPENING, RECORD_OPEN, RECORD_CLOSED, RECORD_CLAIMED };
+enum { RECORD_STATE_BITS = 3 };
+
+struct record {
+	struct flow flow[NR_DIRS];
+	struct flow_rare rare[NR_DIRS];
+	struct flow flow_at_open[NR_DIRS];
+	struct flow_rare rare_at_open[NR_DIRS];
+	uint32_t state; /* A: enum record_state, and while CLAIMED or OPENING the pid above the
+			 * low bits; stored with release after the rest */
+	int32_t pid, fd;
+	uint8_t role, family, mode, bypass;
+	uint8_t again; /* one more record of a stream that the family has counted already:
+			* its opening and closing are no events of their own */
+	uint32_t chunk[NR_DIRS];
+	uint64_t cookie, inode;
+	uint64_t opened_ns, closed_ns; /* CLOCK_MONOTONIC; region_open() sets the first */
+	uint64_t closed_seq; /* number of the close in the family: what is readable, and how long */
+	struct region_addr local, peer;
+} __attribute__((aligned(64))); /* a direction's flow is one cache line */
+
+/* Size histograms, one tally a thread. A thread that has its own adds without a lock prefix
+ * (tally_add); never reset, handed on to the next thread. */
+enum size_histogram { SIZE_APP_READ, SIZE_KERNEL_READ, SIZE_APP_WRITE, SIZE_KERNEL_WRITE, NR_SIZES };
+struct tally {
+	uint64_t count[NR_SIZES][NR_SIZE_BOUNDS + 1];
+};
+
+struct pool_count { /* A: one tier of one process; the first three are gauges */
+	uint64_t buffers, in_use, peak, hits, misses, exhausted;
+};
+
+struct member { /* one process of the family */
+	uint32_t pid;    /* A: 0 free */
+	uint32_t claims; /* A: how often the slot was taken */
+	struct pool_count pool[9];
+};
+
+struct totals { /* A: family-wide counts that belong to no single stream */
+	uint64_t opened[NR_ROLES], closed[NR_ROLES];
+	uint64_t bypassed[NR_BYPASSES];
+	uint64_t errors[NR_OPS][NR_ERRORS];
+	uint64_t deferred;
+	uint64_t internal[NR_INTERNALS];
+	uint64_t discarded[NR_DISCARDS];
+	uint64_t hold[NR_HOLD_BOUNDS + 1], hold_ns;
+	uint64_t episode[NR_EPISODE_BOUNDS + 1], episode_ns;
+	uint64_t age[NR_AGE_BOUNDS + 1], age_ns;
+	uint64_t watched_ns;  /* when somebody last asked for metrics, CLOCK_MONOTONIC; 0 never */
+	uint64_t live;        /* processes that joined and have not ended by themselves */
+	uint64_t closes;      /* records closed, copies included: gives closed_seq */
+};
+
+enum { NR_MEMBERS = 1024, NR_TALLIES = 1024, KEPT_CLOSED = 1024 };
+
+struct region {
+	uint32_t nr_records, nr_members, nr_tallies; /* C; readers of an untrusted region use the
+						      * private copies, region_nr_x() */
+	int32_t first_pid;                           /* C */
+	uint64_t started_ns, started_wall_ms;        /* C */
+	uint32_t records_used;               /* A: high-water marks: above them all is 0, */
+	uint32_t members_used, tallies_used; /* A: and reading it would cost pages */
+	struct totals totals;
+	struct member members[NR_MEMBERS];
+	uint32_t tally_owner[NR_TALLIES];  /* A: pid, 0 free */
+	struct tally tallies[NR_TALLIES]; /* 0 is shared by the threads that found none free */
+	struct record records[];
+};
+
+/* Maps the region on first call; later calls answer what the first did. false: no memory. */
+bool region_init(void);
+struct region *region_get(void);   /* NULL before region_init() */
+uint32_t region_nr_records(void);  /* the private truth of how many records are mapped */
+
+/* This process joins (its first use of the region, or in a child after a fork that did not
+ * announce it), leaves. `live` counts them; region_leave() returns how many are left.
+ * region_join(true): the parent has already counted us. */
+void region_join(bool counted);
+uint64_t region_leave(void);
+void region_expect(int children); /* the parent counts a child before it forks; -1 takes back */
+struct member *region_member(void); /* this process's slot; a private stand-in if none is free */
+
+/* A record for a stream of this process; NULL: none left, or a handler that interrupted
+ * region_open(). The caller fills in fd, family, mode, bypass, again, chunk, cookie, inode and
+ * the addresses, then publishes; state, pid, role and opened_ns are set. A record keeps its role
+ * through every reuse, so that totals by role are sums over records. Prefers fresh records
+ * and those closed longest ago, so that the last KEPT_CLOSED closed ones stay readable while
+ * others can be had. `tid`: the caller's thread. */
+struct record *region_open(enum role role, uint32_t tid);
+void region_publish(struct record *rec);
+void region_close(struct record *rec, int64_t now_ns, uint32_t tid);
+
+/* A tally of the caller's own, or (*shared = true) the common one: then adds are atomic. */
+struct tally *region_tally_get(bool *shared);
+void region_tally_put(struct tally *t);
+
+static inline void
+count_add(uint64_t *counter, uint64_t n)
+{
+	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
+}
+
+/* For a counter with one writing thread at a time: no lock prefix, but one instruction, so
+ * that a handler of the same thread loses nothing. */
+static inline void
+count_add_own(uint64_t *counter, uint64_t n)
+{
+#if defined(__x86_64__)
+	__asm__("addq %1, %0" : "+m"(*counter) : "er"(n) : "cc");
+#else
+	count_add(counter, n);
+#endif
+}
+
+/* Index of the bucket that `len` falls in: the first bound not below it. */
+static inline unsigned
+size_bucket(uint64_t len)
+{
+	static const uint8_t by_bits[20] = { 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6,
+					     7, 7, 8 };
+	unsigned bits = len > 1 ? 64 - (unsigned)__builtin_clzll(len - 1) : 0;
+
+	return bits < 20 ? by_bits[bits] : NR_SIZE_BOUNDS;
+}
+
+unsigned bucket_ns(const uint64_t *bounds, unsigned nr, uint64_t ns);
+enum error_kind error_kind(int err); /* positive errno */
+void count_internal(enum internal_error what);
+void count_error(enum operation op, int err); /* positive errno; EAGAIN and EINTR are none */
+#endif

@@ -1,0 +1,157 @@
+#ifndef WEIR_INTERPOSE_ENTRY_H
+#define WEIR_INTERPOSE_ENTRY_H
+/* interpose/entry: what the exported symbols begin and end with. Three kinds, no fourth:
+ *
+ *   data    read, write and kin: stream_at() finds the stream; none: the native call
+ *   wait    poll, select, epoll, sleeps: what is held leaves first, or a look shows that
+ *           nobody has to sleep
+ *   other   whatever can see, move, copy or end a descriptor or the process: quiesce,
+ *           then the native call
+ *
+ * A native call is libc's own function (interpose/real.h), made with no lock held: it may be a
+ * cancellation point, and a handler may leave it by siglongjmp.
+ * Below this floor errors are -errno; entry_result() is the one place that writes errno,
+ * entry_raw() the one that reads it.
+ * Threads: any. Signals: as the function whose name it is. */
+#include "base/self.h"
+#include "count/region.h"
+#include "interpose/real.h"
+#include "metrics/metrics.h"
+#include "stream/keeper.h"
+#include "stream/life.h"
+#include "stream/stream.h"
+#include "stream/turn.h"
+#include "waits/wait.h"
+#include <errno.h>
+#include <limits.h>
+#include <sys/types.h>
+
+/* Flags with which a write may be held: none of them changes what the peer gets. */
+enum { HELD_FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE };
+
+/* True once this process's family has its metrics socket, or has tried. */
+extern bool entry_bound __attribute__((visibility("hidden")));
+
+/* After a call that may have made this process one with listening sockets or streams. */
+void entry_family(void);
+
+/* The slow half of entry_before_sleep(). */
+void entry_member_sleeps(void);
+
+/* This process ends by itself: held bytes leave, the family is left. Idempotent. */
+void entry_end(void);
+
+/* A native or lower result as the application gets it. */
+static inline ssize_t
+entry_result(ssize_t r)
+{
+	if (r >= 0)
+		return r;
+	errno = (int)-r;
+	return -1;
+}
+
+static inline int
+entry_fail(int err)
+{
+	return (int)entry_result(-err);
+}
+
+/* A native call's result as the lower floors want it: -1 becomes -errno. */
+static inline ssize_t
+entry_raw(ssize_t r)
+{
+	return r < 0 ? -errno : r;
+}
+
+/* False: not set up yet, switched off for good, or a vfork child on our memory: make the
+ * native call and touch nothing. */
+static inline bool
+entry_live(void)
+{
+	return __atomic_load_n(&nr_numbers, __ATOMIC_RELAXED) && self_ready();
+}
+
+/* The number is known to be a stream; nobody is asked. */
+static inline bool
+entry_stream(int fd)
+{
+	return (unsigned)fd < __atomic_load_n(&nr_numbers, __ATOMIC_RELAXED) &&
+	       __atomic_load_n(&number_kind[fd], __ATOMIC_RELAXED) == KIND_STREAM &&
+	       self_ready();
+}
+
+/* A call made a descriptor of unknown kind, or one that is certainly no stream. */
+static inline int
+entry_made(int fd)
+{
+	if (fd >= 0 && entry_live())
+		stream_forget(fd);
+	return fd;
+}
+
+static inline int
+entry_made_plain(int fd)
+{
+	if (fd >= 0 && entry_live())
+		stream_made_plain(fd);
+	return fd;
+}
+
+/* Bytes of a vector; 0 where it is so long that the kernel does not look at it either. */
+static inline size_t
+entry_total(const struct iovec *iov, size_t nr)
+{
+	size_t total = 0;
+
+	for (size_t i = 0; i < nr && nr <= IOV_MAX; i++)
+		total += iov[i].iov_len;
+	return total;
+}
+
+/* Something on `fd` must come after what was written: another awaited stream is released, this
+ * one is flushed. */
+static inline void
+entry_order(int fd)
+{
+	if (self_ready())
+		turn_to(fd);
+	life_quiesce(fd, FLUSH_ORDER);
+}
+
+/* Before a wait call: the helper threads that this process owes are made now. */
+static inline void
+entry_before_sleep(void)
+{
+	if (!entry_live())
+		return;
+	if (metrics_undecided || (!entry_bound && region_get()))
+		entry_member_sleeps();
+	keeper_watch();
+}
+
+/* Before any other sleep: everything this thread holds leaves as well. */
+static inline void
+entry_sleep(void)
+{
+	entry_before_sleep();
+	wait_sleep();
+}
+
+/* Begins a wait call: true: look first (waits/wait.h). */
+static inline bool
+entry_wait(struct wait *w, bool zero_timeout)
+{
+	if (!zero_timeout)
+		entry_before_sleep();
+	return wait_begin(w, zero_timeout);
+}
+
+/* Before a read of what is no stream: a pipe, a terminal or an eventfd may sleep for long. */
+static inline void
+entry_read_plain(int fd)
+{
+	if (__builtin_expect(turn_owes(), 0) && entry_live() && stream_plain_sleeps(fd))
+		wait_sleep();
+}
+#endif

@@ -1,0 +1,58 @@
+/* interpose/exit: the ways a process ends by itself. */
+#include "interpose/entry.h"
+
+/* atexit handlers may write and still find the family there; init.c's destructor, which runs
+ * after them, does the rest. */
+void
+exit(int status)
+{
+	real_ready();
+	life_quiesce_all(FLUSH_EXIT);
+	real.exit(status);
+	__builtin_unreachable();
+}
+
+/* The rest of these run no destructors. */
+
+void
+_exit(int status)
+{
+	entry_end();
+	real._exit(status);
+	__builtin_unreachable();
+}
+
+void
+_Exit(int status)
+{
+	_exit(status);
+}
+
+void
+quick_exit(int status)
+{
+	real_ready();
+	entry_end();
+	real.quick_exit(status);
+	__builtin_unreachable();
+}
+
+/* A handler of SIGABRT may leave it by siglongjmp, and the program goes on: so only what is held
+ * leaves. */
+void
+abort(void)
+{
+	real_ready();
+	life_quiesce_all(FLUSH_EXIT);
+	real.abort();
+	__builtin_unreachable();
+}
+
+void
+__assert_fail(const char *what, const char *file, unsigned line, const char *function)
+{
+	real_ready();
+	life_quiesce_all(FLUSH_EXIT);
+	real.__assert_fail(what, file, line, function);
+	__builtin_unreachable();
+}

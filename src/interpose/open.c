@@ -1,0 +1,188 @@
+/* interpose/open: calls that make descriptors which are no streams. They pass through, and the
+ * new number is known for what it is: one that was a stream before is forgotten. */
+#include "interpose/entry.h"
+
+int
+open(const char *path, int flags, ...)
+{
+	va_list ap;
+	int mode;
+
+	va_start(ap, flags);
+	mode = va_arg(ap, int);
+	va_end(ap);
+	return entry_made_plain(real.open(path, flags, mode));
+}
+
+int
+openat(int dir, const char *path, int flags, ...)
+{
+	va_list ap;
+	int mode;
+
+	va_start(ap, flags);
+	mode = va_arg(ap, int);
+	va_end(ap);
+	return entry_made_plain(real.openat(dir, path, flags, mode));
+}
+
+int
+creat(const char *path, mode_t mode)
+{
+	real_ready();
+	return entry_made_plain(real.creat(path, mode));
+}
+
+int
+open64(const char *path, int flags, ...)
+{
+	va_list ap;
+	int mode;
+
+	va_start(ap, flags);
+	mode = va_arg(ap, int);
+	va_end(ap);
+	return open(path, flags, mode);
+}
+
+int
+openat64(int dir, const char *path, int flags, ...)
+{
+	va_list ap;
+	int mode;
+
+	va_start(ap, flags);
+	mode = va_arg(ap, int);
+	va_end(ap);
+	return openat(dir, path, flags, mode);
+}
+
+int
+creat64(const char *path, mode_t mode)
+{
+	return creat(path, mode);
+}
+
+int
+__open(const char *path, int flags, ...)
+{
+	va_list ap;
+	int mode;
+
+	va_start(ap, flags);
+	mode = va_arg(ap, int);
+	va_end(ap);
+	return open(path, flags, mode);
+}
+
+int
+__open64(const char *path, int flags, ...)
+{
+	va_list ap;
+	int mode;
+
+	va_start(ap, flags);
+	mode = va_arg(ap, int);
+	va_end(ap);
+	return open(path, flags, mode);
+}
+
+/* The fortified ones end the program where a mode is missing: libc says how. */
+
+int
+__open_2(const char *path, int flags)
+{
+	real_ready();
+	return entry_made_plain(real.__open_2(path, flags));
+}
+
+int
+__open64_2(const char *path, int flags)
+{
+	return __open_2(path, flags);
+}
+
+int
+__openat_2(int dir, const char *path, int flags)
+{
+	real_ready();
+	return entry_made_plain(real.__openat_2(dir, path, flags));
+}
+
+int
+__openat64_2(int dir, const char *path, int flags)
+{
+	return __openat_2(dir, path, flags);
+}
+
+static int
+made_pipe(const int fds[2], int r)
+{
+	if (!r) {
+		entry_made_plain(fds[0]);
+		entry_made_plain(fds[1]);
+	}
+	return r;
+}
+
+int
+pipe(int fds[2])
+{
+	real_ready();
+	return made_pipe(fds, real.pipe(fds));
+}
+
+int
+pipe2(int fds[2], int flags)
+{
+	real_ready();
+	return made_pipe(fds, real.pipe2(fds, flags));
+}
+
+int
+__pipe(int fds[2])
+{
+	return pipe(fds);
+}
+
+int
+eventfd(unsigned count, int flags)
+{
+	real_ready();
+	return entry_made_plain(real.eventfd(count, flags));
+}
+
+int
+timerfd_create(clockid_t clock, int flags)
+{
+	real_ready();
+	return entry_made_plain(real.timerfd_create(clock, flags));
+}
+
+int
+signalfd(int fd, const sigset_t *mask, int flags)
+{
+	real_ready();
+	return entry_made_plain(real.signalfd(fd, mask, flags));
+}
+
+int
+memfd_create(const char *name, unsigned flags)
+{
+	real_ready();
+	return entry_made_plain(real.memfd_create(name, flags));
+}
+
+int
+epoll_create(int size)
+{
+	real_ready();
+	return entry_made_plain(real.epoll_create(size));
+}
+
+int
+epoll_create1(int flags)
+{
+	real_ready();
+	return entry_made_plain(real.epoll_create1(flags));
+}

@@ -1,0 +1,67 @@
+/* interpose/signal: signals that the process may be sending itself. One of them may end it on
+ * the spot, so what is held leaves first. */
+#include "interpose/entry.h"
+
+static bool
+is_self(pid_t pid)
+{
+	return entry_live() && pid == sys_getpid();
+}
+
+static void
+may_end(int sig)
+{
+	if (sig && entry_live()) /* 0 only asks */
+		life_quiesce_all(FLUSH_EXIT);
+}
+
+int
+raise(int sig)
+{
+	real_ready();
+	may_end(sig);
+	return real.raise(sig);
+}
+
+int
+kill(pid_t pid, int sig)
+{
+	real_ready();
+	if (pid <= 0 || is_self(pid)) /* a group, or everybody: we may be among them */
+		may_end(sig);
+	return real.kill(pid, sig);
+}
+
+int
+killpg(pid_t group, int sig)
+{
+	real_ready();
+	may_end(sig);
+	return real.killpg(group, sig);
+}
+
+int
+tgkill(pid_t pid, pid_t tid, int sig)
+{
+	real_ready();
+	if (is_self(pid))
+		may_end(sig);
+	return real.tgkill(pid, tid, sig);
+}
+
+int
+pthread_kill(pthread_t thread, int sig)
+{
+	real_ready();
+	may_end(sig);
+	return real.pthread_kill(thread, sig);
+}
+
+int
+sigqueue(pid_t pid, int sig, const union sigval value)
+{
+	real_ready();
+	if (is_self(pid))
+		may_end(sig);
+	return real.sigqueue(pid, sig, value);
+}

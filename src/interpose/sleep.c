@@ -1,0 +1,206 @@
+/* interpose/sleep: the calls that put a thread to sleep without naming a descriptor. Before each
+ * of them what the thread holds leaves. */
+#include "interpose/entry.h"
+
+unsigned
+sleep(unsigned seconds)
+{
+	real_ready();
+	entry_sleep();
+	return real.sleep(seconds);
+}
+
+int
+usleep(useconds_t us)
+{
+	real_ready();
+	entry_sleep();
+	return real.usleep(us);
+}
+
+int
+nanosleep(const struct timespec *time, struct timespec *left)
+{
+	real_ready();
+	entry_sleep();
+	return real.nanosleep(time, left);
+}
+
+int
+clock_nanosleep(clockid_t clock, int flags, const struct timespec *time,
+		struct timespec *left)
+{
+	real_ready();
+	entry_sleep();
+	return real.clock_nanosleep(clock, flags, time, left);
+}
+
+pid_t
+wait(int *status)
+{
+	real_ready();
+	entry_sleep();
+	return real.wait(status);
+}
+
+pid_t
+waitpid(pid_t pid, int *status, int options)
+{
+	real_ready();
+	if (!(options & WNOHANG))
+		entry_sleep();
+	return real.waitpid(pid, status, options);
+}
+
+pid_t
+wait3(int *status, int options, struct rusage *usage)
+{
+	real_ready();
+	if (!(options & WNOHANG))
+		entry_sleep();
+	return real.wait3(status, options, usage);
+}
+
+pid_t
+wait4(pid_t pid, int *status, int options, struct rusage *usage)
+{
+	real_ready();
+	if (!(options & WNOHANG))
+		entry_sleep();
+	return real.wait4(pid, status, options, usage);
+}
+
+int
+waitid(idtype_t type, id_t id, siginfo_t *child, int options)
+{
+	real_ready();
+	if (!(options & WNOHANG))
+		entry_sleep();
+	return real.waitid(type, id, child, options);
+}
+
+int
+sigsuspend(const sigset_t *mask)
+{
+	real_ready();
+	entry_sleep();
+	return real.sigsuspend(mask);
+}
+
+int
+pause(void)
+{
+	real_ready();
+	entry_sleep();
+	return real.pause();
+}
+
+int
+sigwait(const sigset_t *set, int *sig)
+{
+	real_ready();
+	entry_sleep();
+	return real.sigwait(set, sig);
+}
+
+int
+sigwaitinfo(const sigset_t *set, siginfo_t *got)
+{
+	real_ready();
+	entry_sleep();
+	return real.sigwaitinfo(set, got);
+}
+
+int
+sigtimedwait(const sigset_t *set, siginfo_t *got, const struct timespec *timeout)
+{
+	real_ready();
+	if (!timeout || timeout->tv_sec || timeout->tv_nsec)
+		entry_sleep();
+	return real.sigtimedwait(set, got, timeout);
+}
+
+/* Interpreters pass their global lock through condition variables and semaphores, between
+ * the writes of one reply too: so these are not like the other sleeps (stream/turn.h). */
+static void
+sleep_cond(void)
+{
+	real_ready();
+	entry_before_sleep();
+	wait_cond();
+}
+
+int
+pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
+{
+	sleep_cond();
+	return real.pthread_cond_wait(cond, mutex);
+}
+
+int
+pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
+		       const struct timespec *until)
+{
+	sleep_cond();
+	return real.pthread_cond_timedwait(cond, mutex, until);
+}
+
+int
+pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex, clockid_t clock,
+		       const struct timespec *until)
+{
+	sleep_cond();
+	return real.pthread_cond_clockwait(cond, mutex, clock, until);
+}
+
+int
+sem_wait(sem_t *sem)
+{
+	sleep_cond();
+	return real.sem_wait(sem);
+}
+
+int
+sem_timedwait(sem_t *sem, const struct timespec *until)
+{
+	sleep_cond();
+	return real.sem_timedwait(sem, until);
+}
+
+int
+sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until)
+{
+	sleep_cond();
+	return real.sem_clockwait(sem, clock, until);
+}
+
+int
+pthread_join(pthread_t thread, void **result)
+{
+	real_ready();
+	entry_sleep();
+	return real.pthread_join(thread, result);
+}
+
+/* When the last thread ends, libc ends the process: a helper thread of ours would count, and the
+ * process would stay for ever. So once main has ended, there are none any more. */
+static void
+main_ends(void)
+{
+	life_quiesce_all(FLUSH_EXIT);
+	stream_bypass_all(BYPASS_THREAD);
+	keeper_stop(true);
+	metrics_stop(true);
+}
+
+void
+pthread_exit(void *result)
+{
+	/* Clean-up handlers may write on, so the thread's record is kept until it is really gone. */
+	real_ready();
+	wait_sleep();
+	if (entry_live() && sys_gettid() == sys_getpid())
+		main_ends();
+	real.pthread_exit(result);
+	__builtin_unreachable();
+}

@@ -1,0 +1,222 @@
+/* interpose/socket: where streams begin, and what changes their options. */
+#include "interpose/descriptor.h"
+#include "interpose/entry.h"
+#include "stream/flush.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/un.h>
+
+/* Newer than some headers. */
+#ifndef SO_ZEROCOPY
+#define SO_ZEROCOPY 60
+#endif
+#ifndef TCP_ULP
+#define TCP_ULP 31
+#endif
+#ifndef TCP_ZEROCOPY_RECEIVE
+#define TCP_ZEROCOPY_RECEIVE 35
+#endif
+
+int
+socket(int domain, int type, int protocol)
+{
+	int fd;
+
+	real_ready();
+	fd = real.socket(domain, type, protocol);
+	if (fd >= 0 && entry_live())
+		stream_made_socket(fd, domain, type, protocol);
+	return fd;
+}
+
+int
+socketpair(int domain, int type, int protocol, int fds[2])
+{
+	int r;
+
+	real_ready();
+	r = real.socketpair(domain, type, protocol, fds);
+	if (r < 0 || !entry_live())
+		return r;
+	stream_made_pair(fds[0], type);
+	stream_made_pair(fds[1], type);
+	if (stream_known(fds[0]))
+		entry_family();
+	return r;
+}
+
+int
+bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	real_ready();
+	return real.bind(fd, addr, len);
+}
+
+int
+listen(int fd, int backlog)
+{
+	int r;
+
+	real_ready();
+	r = real.listen(fd, backlog);
+	if (r < 0 || !entry_live())
+		return r;
+	stream_listening(fd);
+	/* The socket is bound here, while the rights to do so are there. */
+	if ((unsigned)fd < nr_numbers && number_kind[fd] == KIND_SOCKET)
+		entry_family();
+	return r;
+}
+
+static int
+accepted(int listener, int fd, int flags)
+{
+	if (fd < 0 || !entry_live())
+		return fd;
+	stream_accepted(fd, listener, flags);
+	if (!entry_bound && stream_known(fd))
+		entry_family();
+	return fd;
+}
+
+int
+accept(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	struct wait w;
+	int r;
+
+	real_ready();
+	entry_before_sleep();
+	wait_blocking(&w, fd);
+	r = real.accept(fd, addr, len);
+	wait_end(&w, r);
+	return accepted(fd, r, 0);
+}
+
+int
+accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	struct wait w;
+	int r;
+
+	real_ready();
+	entry_before_sleep();
+	wait_blocking(&w, fd);
+	r = real.accept4(fd, addr, len, flags);
+	wait_end(&w, r);
+	return accepted(fd, r, flags);
+}
+
+static int
+connected(int fd, int r)
+{
+	/* After EINTR the connect goes on as after EINPROGRESS. */
+	bool pending = r < 0 && (errno == EINPROGRESS || errno == EINTR);
+
+	if ((r < 0 && !pending) || !entry_live())
+		return r;
+	stream_connected(fd, pending);
+	if (!entry_bound && stream_known(fd))
+		entry_family();
+	return r;
+}
+
+int
+connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct wait w;
+	int r;
+
+	real_ready();
+	life_quiesce(fd, FLUSH_ORDER); /* AF_UNSPEC takes a connection apart */
+	entry_before_sleep();
+	wait_blocking(&w, fd);
+	r = real.connect(fd, addr, len);
+	wait_end(&w, r);
+	return connected(fd, r);
+}
+
+int
+pidfd_getfd(int pidfd, int target, unsigned flags)
+{
+	real_ready();
+	return entry_made(real.pidfd_getfd(pidfd, target, flags));
+}
+
+/* The options that rule what is held are remembered from the call itself. */
+static void
+remember_option(int fd, int level, int name, int value)
+{
+	if (level == SOL_SOCKET && name == SO_RCVLOWAT)
+		number_option(fd, OPTION_RCVLOWAT, value > 1);
+	if (level != IPPROTO_TCP)
+		return;
+	if (name == TCP_NODELAY)
+		number_option(fd, OPTION_NODELAY, value);
+	else if (name == TCP_CORK)
+		number_option(fd, OPTION_CORK, value);
+	else if (name == TCP_NOTSENT_LOWAT)
+		number_option(fd, OPTION_NOTSENT, value);
+}
+
+/* What an option does to a stream, beyond being asked again. */
+static int
+option_bypass(int level, int name)
+{
+	if (level == SOL_SOCKET && name == SO_ZEROCOPY)
+		return BYPASS_ZEROCOPY;
+	if (level == SOL_SOCKET && name == SO_PEEK_OFF)
+		return BYPASS_OTHER;
+	if (level == IPPROTO_TCP && (name == TCP_ULP || name == TCP_REPAIR))
+		return BYPASS_OTHER;
+	return -1;
+}
+
+int
+setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	int why = option_bypass(level, name);
+	int r;
+
+	real_ready();
+	life_quiesce(fd, FLUSH_ORDER);
+	r = real.setsockopt(fd, level, name, value, len);
+	if (r < 0 || !entry_live())
+		return r;
+	if (why >= 0)
+		stream_bypass(fd, (enum bypass_reason)why);
+	if (len >= sizeof(int))
+		remember_option(fd, level, name, *(const int *)value);
+	return r;
+}
+
+int
+getsockopt(int fd, int level, int name, void *value, socklen_t *len)
+{
+	struct stream *s;
+	int r;
+
+	real_ready();
+	life_quiesce(fd, FLUSH_ORDER);
+	s = entry_live() ? stream_known(fd) : NULL;
+	if (s && level == IPPROTO_TCP && name == TCP_ZEROCOPY_RECEIVE)
+		stream_bypass(fd, BYPASS_ZEROCOPY); /* it consumes */
+	r = real.getsockopt(fd, level, name, value, len);
+	/* The error that a flush took is the application's. */
+	if (s && !r && level == SOL_SOCKET && name == SO_ERROR && *len == sizeof(int) &&
+	    !*(int *)value)
+		*(int *)value = stream_error(s);
+	return r;
+}
+
+int
+shutdown(int fd, int how)
+{
+	real_ready();
+	/* From here on a write fails at once, so nothing is held, as with TCP_NOTSENT_LOWAT. */
+	if (how != SHUT_RD)
+		number_option(fd, OPTION_NOTSENT, true);
+	life_quiesce(fd, FLUSH_SHUTDOWN);
+	return real.shutdown(fd, how);
+}

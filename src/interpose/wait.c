@@ -1,0 +1,205 @@
+/* interpose/wait: poll, select, epoll. What a wait means to the bytes this thread holds is
+ * in waits/wait.h; each entry brings its own native call, and its own look: the same call
+ * with no time to wait, and the caller's signal mask. */
+#include "interpose/entry.h"
+#include "stream/stall.h"
+
+#include <string.h>
+
+static const struct timespec no_time;
+
+/* Backpressure ends where the kernel says "writable". */
+static int
+polled(const struct pollfd *fds, nfds_t nr, int r)
+{
+	for (nfds_t i = 0; r > 0 && i < nr; i++)
+		if (fds[i].revents & POLLOUT && entry_stream(fds[i].fd))
+			stall_writable(fds[i].fd);
+	return r;
+}
+
+int
+poll(struct pollfd *fds, nfds_t nr, int timeout)
+{
+	struct wait w;
+	int r;
+
+	if (entry_wait(&w, !timeout)) {
+		r = real.poll(fds, nr, 0);
+		if (wait_looked(&w, r))
+			return polled(fds, nr, r);
+	}
+	r = real.poll(fds, nr, timeout);
+	wait_end(&w, r);
+	return polled(fds, nr, r);
+}
+
+static bool
+is_zero(const struct timespec *timeout)
+{
+	return timeout && !timeout->tv_sec && !timeout->tv_nsec;
+}
+
+int
+ppoll(struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
+      const sigset_t *mask)
+{
+	struct wait w;
+	int r;
+
+	if (entry_wait(&w, is_zero(timeout))) {
+		r = real.ppoll(fds, nr, &no_time, mask);
+		if (wait_looked(&w, r))
+			return polled(fds, nr, r);
+	}
+	r = real.ppoll(fds, nr, timeout, mask);
+	wait_end(&w, r);
+	return polled(fds, nr, r);
+}
+
+/* An empty look would wipe the caller's sets, so it works on copies. The kernel reads whole words
+ * up to nr, no more: the caller's memory may end there. */
+struct sets {
+	fd_set in, out, except;
+};
+
+static fd_set *
+copy_set(fd_set *copy, const fd_set *set, int nr)
+{
+	size_t words = nr > 0 ? ((size_t)nr + NFDBITS - 1) / NFDBITS : 0;
+
+	if (!set)
+		return NULL;
+	memcpy(copy, set, words * sizeof(fd_mask));
+	return copy;
+}
+
+static int
+look_select(int nr, fd_set *in, fd_set *out, fd_set *except, const sigset_t *mask)
+{
+	struct sets sets;
+	int r;
+
+	r = real.pselect(nr, copy_set(&sets.in, in, nr), copy_set(&sets.out, out, nr),
+			 copy_set(&sets.except, except, nr), &no_time, mask);
+	if (r > 0) {
+		copy_set(in, in ? &sets.in : NULL, nr);
+		copy_set(out, out ? &sets.out : NULL, nr);
+		copy_set(except, except ? &sets.except : NULL, nr);
+	}
+	return r;
+}
+
+/* True: *r is the answer. Sets larger than an fd_set are not looked at: what is held leaves. */
+static bool
+looked_select(struct wait *w, int nr, fd_set *sets[3], const sigset_t *mask, int *r)
+{
+	if (nr > FD_SETSIZE) {
+		wait_sleep();
+		return false;
+	}
+	*r = look_select(nr, sets[0], sets[1], sets[2], mask);
+	return wait_looked(w, *r);
+}
+
+static int
+selected(int nr, const fd_set *out, int r)
+{
+	for (int fd = 0; r > 0 && out && fd < nr; fd++)
+		if (((const fd_mask *)out)[fd / NFDBITS] >> fd % NFDBITS & 1 &&
+		    entry_stream(fd))
+			stall_writable(fd);
+	return r;
+}
+
+int
+select(int nr, fd_set *in, fd_set *out, fd_set *except, struct timeval *timeout)
+{
+	bool zero = timeout && !timeout->tv_sec && !timeout->tv_usec;
+	struct wait w;
+	int r;
+
+	real_ready();
+	if (entry_wait(&w, zero) &&
+	    looked_select(&w, nr, (fd_set *[]){ in, out, except }, NULL, &r))
+		return selected(nr, out, r);
+	r = real.select(nr, in, out, except, timeout);
+	wait_end(&w, r);
+	return selected(nr, out, r);
+}
+
+int
+pselect(int nr, fd_set *in, fd_set *out, fd_set *except, const struct timespec *timeout,
+	const sigset_t *mask)
+{
+	struct wait w;
+	int r;
+
+	real_ready();
+	if (entry_wait(&w, is_zero(timeout)) &&
+	    looked_select(&w, nr, (fd_set *[]){ in, out, except }, mask, &r))
+		return selected(nr, out, r);
+	r = real.pselect(nr, in, out, except, timeout, mask);
+	wait_end(&w, r);
+	return selected(nr, out, r);
+}
+
+int
+epoll_wait(int ep, struct epoll_event *events, int max, int timeout)
+{
+	struct wait w;
+	int r;
+
+	real_ready();
+	if (entry_wait(&w, !timeout)) {
+		r = real.epoll_wait(ep, events, max, 0);
+		if (wait_looked(&w, r))
+			return r;
+	}
+	r = real.epoll_wait(ep, events, max, timeout);
+	wait_end(&w, r);
+	return r;
+}
+
+int
+epoll_pwait(int ep, struct epoll_event *events, int max, int timeout,
+	    const sigset_t *mask)
+{
+	struct wait w;
+	int r;
+
+	real_ready();
+	if (entry_wait(&w, !timeout)) {
+		r = real.epoll_pwait(ep, events, max, 0, mask);
+		if (wait_looked(&w, r))
+			return r;
+	}
+	r = real.epoll_pwait(ep, events, max, timeout, mask);
+	wait_end(&w, r);
+	return r;
+}
+
+int
+epoll_pwait2(int ep, struct epoll_event *events, int max,
+	     const struct timespec *timeout, const sigset_t *mask)
+{
+	struct wait w;
+	int r;
+
+	real_ready();
+	if (entry_wait(&w, is_zero(timeout))) {
+		r = real.epoll_pwait2(ep, events, max, &no_time, mask);
+		if (wait_looked(&w, r))
+			return r;
+	}
+	r = real.epoll_pwait2(ep, events, max, timeout, mask);
+	wait_end(&w, r);
+	return r;
+}
+
+int
+epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
+{
+	real_ready();
+	return real.epoll_ctl(ep, op, fd, event);
+}

@@ -1,0 +1,249 @@
+/* interpose/write: the calls that send. Each one is held, sent together with what is held
+ * (stream/writer.h), or made natively and reported. */
+#include "interpose/entry.h"
+#include "stream/reader.h"
+#include "stream/writer.h"
+
+#include <string.h>
+
+/* For the calls that are never held: what was written before them has left. */
+static ssize_t
+sent(struct stream *s, size_t len, ssize_t r)
+{
+	if (s)
+		writer_sent(s, len, entry_raw(r));
+	return r;
+}
+
+/* The descriptors that `msg` passes to another process: their streams are shared for good. */
+static void
+pass_rights(const struct msghdr *msg)
+{
+	struct cmsghdr *c;
+	int fd;
+
+	if (!msg->msg_control || !entry_live())
+		return;
+	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; CMSG_LEN((i + 1) * sizeof(int)) <= c->cmsg_len; i++) {
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+			life_pass(fd);
+		}
+	}
+}
+
+ssize_t
+write(int fd, const void *buf, size_t n)
+{
+	struct stream *s = stream_at(fd);
+	struct iovec iov = { (void *)buf, n };
+	ssize_t r;
+
+	if (!s || !n)
+		return real.write(fd, buf, n);
+	pthread_testcancel();
+	if (writer_append(s, buf, n))
+		return (ssize_t)n;
+	if (writer_take(s, &iov, 1, 0, &r))
+		return entry_result(r);
+	return sent(s, n, real.write(fd, buf, n));
+}
+
+/* send() that must not be held: its flags mean more than "these bytes". */
+static ssize_t
+send_apart(struct stream *s, int fd, const void *buf, size_t n, int flags)
+{
+	entry_order(fd);
+	return sent(s, n, real.send(fd, buf, n, flags));
+}
+
+ssize_t
+send(int fd, const void *buf, size_t n, int flags)
+{
+	struct stream *s = stream_at(fd);
+	struct iovec iov = { (void *)buf, n };
+	ssize_t r;
+
+	real_ready();
+	if (!s || !n)
+		return real.send(fd, buf, n, flags);
+	if (flags & ~HELD_FLAGS)
+		return send_apart(s, fd, buf, n, flags);
+	pthread_testcancel();
+	if (writer_append(s, buf, n))
+		return (ssize_t)n;
+	if (writer_take(s, &iov, 1, flags, &r))
+		return entry_result(r);
+	return sent(s, n, real.send(fd, buf, n, flags));
+}
+
+ssize_t
+sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr,
+       socklen_t len)
+{
+	struct stream *s;
+
+	if (!addr)
+		return send(fd, buf, n, flags);
+	real_ready();
+	s = stream_at(fd);
+	if (s)
+		entry_order(fd);
+	return sent(s, n, real.sendto(fd, buf, n, flags, addr, len));
+}
+
+ssize_t
+writev(int fd, const struct iovec *iov, int nr)
+{
+	struct stream *s = stream_at(fd);
+	size_t total;
+	ssize_t r;
+
+	if (!s || nr <= 0 || nr > IOV_MAX || !(total = entry_total(iov, (size_t)nr)))
+		return real.writev(fd, iov, nr);
+	pthread_testcancel();
+	if (writer_take(s, iov, nr, 0, &r))
+		return entry_result(r);
+	return sent(s, total, real.writev(fd, iov, nr));
+}
+
+/* True: nothing but bytes in order, so it may be held. */
+static bool
+plain_message(const struct msghdr *msg, int flags)
+{
+	return !msg->msg_name && !msg->msg_controllen && !(flags & ~HELD_FLAGS) &&
+	       entry_total(msg->msg_iov, msg->msg_iovlen);
+}
+
+ssize_t
+sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct stream *s = stream_at(fd);
+	ssize_t r;
+
+	real_ready();
+	if (msg->msg_controllen)
+		pass_rights(msg);
+	if (!s)
+		return real.sendmsg(fd, msg, flags);
+	pthread_testcancel();
+	if (!plain_message(msg, flags))
+		entry_order(fd);
+	else if (writer_take(s, msg->msg_iov, (int)msg->msg_iovlen, flags, &r))
+		return entry_result(r);
+	return sent(s, entry_total(msg->msg_iov, msg->msg_iovlen),
+		    real.sendmsg(fd, msg, flags));
+}
+
+/* The count of each message that went; an error is that of the first. */
+static int
+sent_messages(struct stream *s, const struct mmsghdr *msgs, int r)
+{
+	if (r < 0)
+		sent(s, 0, r);
+	for (int i = 0; i < r; i++)
+		sent(s, entry_total(msgs[i].msg_hdr.msg_iov, msgs[i].msg_hdr.msg_iovlen),
+		     msgs[i].msg_len);
+	return r;
+}
+
+int
+sendmmsg(int fd, struct mmsghdr *msgs, unsigned nr, int flags)
+{
+	struct stream *s = stream_at(fd);
+
+	real_ready();
+	for (unsigned i = 0; i < nr && i < IOV_MAX; i++)
+		if (msgs[i].msg_hdr.msg_controllen)
+			pass_rights(&msgs[i].msg_hdr);
+	if (!s)
+		return real.sendmmsg(fd, msgs, nr, flags);
+	entry_order(fd);
+	return sent_messages(s, msgs, real.sendmmsg(fd, msgs, nr, flags));
+}
+
+ssize_t
+pwritev2(int fd, const struct iovec *iov, int nr, off_t offset, int flags)
+{
+	struct stream *s;
+
+	if (offset == -1 && !flags)
+		return writev(fd, iov, nr);
+	real_ready();
+	s = stream_at(fd);
+	if (!s || nr <= 0 || nr > IOV_MAX)
+		return real.pwritev2(fd, iov, nr, offset, flags);
+	entry_order(fd);
+	return sent(s, entry_total(iov, (size_t)nr),
+		    real.pwritev2(fd, iov, nr, offset, flags));
+}
+
+ssize_t
+pwritev64v2(int fd, const struct iovec *iov, int nr, off64_t offset, int flags)
+{
+	return pwritev2(fd, iov, nr, offset, flags);
+}
+
+/* Of a copy in the kernel a short count says nothing about the peer: the input may have ended.
+ * So what went counts as what was asked for. */
+static ssize_t
+copied(int out, ssize_t r)
+{
+	struct stream *s = stream_at(out);
+
+	return sent(s, r < 0 ? 0 : (size_t)r, r);
+}
+
+ssize_t
+sendfile(int out, int in, off_t *offset, size_t n)
+{
+	real_ready();
+	entry_order(out);
+	return copied(out, real.sendfile(out, in, offset, n));
+}
+
+ssize_t
+sendfile64(int out, int in, off64_t *offset, size_t n)
+{
+	return sendfile(out, in, offset, n);
+}
+
+ssize_t
+splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t n,
+       unsigned flags)
+{
+	const struct reading unread = { 0 };
+	struct stream *s = stream_at(in);
+	ssize_t r;
+
+	real_ready();
+	if (s)
+		wait_sleep();
+	entry_order(in);
+	entry_order(out);
+	r = copied(out, real.splice(in, in_offset, out, out_offset, n, flags));
+	if (s)
+		reader_end(s, &unread, n, false, entry_raw(r));
+	return r;
+}
+
+ssize_t
+tee(int in, int out, size_t n, unsigned flags)
+{
+	/* Between pipes only, so there is nothing to order. */
+	real_ready();
+	return real.tee(in, out, n, flags);
+}
+
+ssize_t
+copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t n,
+		unsigned flags)
+{
+	/* Between files only: a stream gets the kernel's own error, in order. */
+	real_ready();
+	entry_order(in);
+	entry_order(out);
+	return real.copy_file_range(in, in_offset, out, out_offset, n, flags);
+}

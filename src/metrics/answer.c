@@ -1,0 +1,173 @@
+#include "metrics/answer.h"
+#include "base/sys.h"
+#include <string.h>
+
+#define SNAPSHOT_NS 1000000000u
+
+static const char paths_text[] =
+	"/metrics\n/metrics.json\n/streams\n/buffer-pool-metrics\n"
+	"/healthz\n/\n";
+
+static const char *
+reason(int status)
+{
+	switch (status) {
+	case 200:
+		return "OK";
+	case 400:
+		return "Bad Request";
+	case 404:
+		return "Not Found";
+	case 405:
+		return "Method Not Allowed";
+	case 408:
+		return "Request Timeout";
+	case 431:
+		return "Request Header Fields Too Large";
+	default:
+		return "Service Unavailable";
+	}
+}
+
+const char *
+answer_type(const struct request *req)
+{
+	switch (req->document) {
+	case DOC_METRICS:
+		return text_content_types[req->format];
+	case DOC_LIST:
+		return "text/plain; charset=utf-8";
+	default:
+		return "application/json";
+	}
+}
+
+void
+answer_head(struct out *out, int status, const char *type, size_t body_len)
+{
+	out_str(out, "HTTP/1.1 ");
+	out_u64(out, (uint64_t)status);
+	out_char(out, ' ');
+	out_str(out, reason(status));
+	out_str(out, "\r\nContent-Type: ");
+	out_str(out, type);
+	out_str(out, "\r\nContent-Length: ");
+	out_u64(out, body_len);
+	if (status == 405)
+		out_str(out, "\r\nAllow: GET, HEAD");
+	if (status == 503)
+		out_str(out, "\r\nRetry-After: 1");
+	out_str(out, "\r\nConnection: close\r\n\r\n");
+}
+
+void
+answer_plain(struct out *out, int status, bool head)
+{
+	const char *name = reason(status);
+
+	answer_head(out, status, "text/plain; charset=utf-8", strlen(name) + 5);
+	if (head)
+		return;
+	out_u64(out, (uint64_t)status);
+	out_char(out, ' ');
+	out_str(out, name);
+	out_char(out, '\n');
+}
+
+/* Somebody watches: the looks that cost something are made from now on. */
+static bool
+look(struct answers *a)
+{
+	struct region *region = region_get();
+	uint64_t now = (uint64_t)sys_now_ns();
+
+	if (region)
+		__atomic_store_n(&region->totals.watched_ns, now, __ATOMIC_RELAXED);
+	if (a->snap.number && now - a->snap.now_ns < SNAPSHOT_NS)
+		return true;
+	return snapshot_take(&a->snap);
+}
+
+static bool
+same(const struct request *x, const struct request *y)
+{
+	if (x->document != y->document)
+		return false;
+	if (x->document == DOC_METRICS)
+		return x->format == y->format;
+	return x->document != DOC_STREAMS ||
+	       (x->query.sort == y->query.sort && x->query.state == y->query.state &&
+		x->query.limit == y->query.limit);
+}
+
+static void
+render(struct answers *a, struct body *body)
+{
+	struct out *out = &body->out;
+
+	out_clear(out);
+	switch (body->of.document) {
+	case DOC_METRICS:
+		text_metrics(out, &a->snap, body->of.format);
+		break;
+	case DOC_JSON:
+		json_metrics(out, &a->snap);
+		break;
+	case DOC_STREAMS:
+		json_streams(out, &a->snap, &body->of.query);
+		break;
+	case DOC_POOL:
+		json_pool(out, &a->snap);
+		break;
+	case DOC_HEALTH:
+		json_health(out);
+		break;
+	default:
+		out_str(out, paths_text);
+	}
+}
+
+struct body *
+answer_get(struct answers *a, const struct request *req)
+{
+	bool counts = req->document != DOC_HEALTH && req->document != DOC_LIST;
+	struct body *free = NULL;
+
+	if (counts && !look(a))
+		return NULL;
+	for (struct body *b = a->bodies; b < a->bodies + NR_BODIES; b++) {
+		if (!b->refs) {
+			free = b;
+		} else if (same(&b->of, req) && b->snapshot_number == a->snap.number) {
+			b->refs++;
+			return b;
+		}
+	}
+	if (!free)
+		return NULL;
+	free->of = *req;
+	free->snapshot_number = a->snap.number;
+	render(a, free);
+	if (free->out.failed) {
+		out_free(&free->out);
+		return NULL;
+	}
+	free->refs = 1;
+	return free;
+}
+
+void
+answer_put(struct body *body)
+{
+	/* The last one gives back what is large; a scrape's usual pages stay. */
+	if (!--body->refs && body->out.cap > 1 << 20)
+		out_free(&body->out);
+}
+
+void
+answers_free(struct answers *a)
+{
+	for (int i = 0; i < NR_BODIES; i++)
+		out_free(&a->bodies[i].out);
+	snapshot_free(&a->snap);
+}

@@ -1,0 +1,44 @@
+#ifndef WEIR_METRICS_METRICS_H
+#define WEIR_METRICS_METRICS_H
+/* metrics: binds the family's Unix socket, and serves what the region shows from one helper
+ * thread. Nothing below includes it; interpose calls it at four moments.
+ *
+ * The serving thread ("weir-metrics") has a descriptor table of its own that holds the
+ * listening socket alone, owns nothing of the data path, never waits for a client longer
+ * than the limits below, and reads the region as untrusted input. The application sees of
+ * all this one descriptor, about which metrics_owns() answers.
+ *
+ * Threads: any, one at a time for each function (callers may race: the first wins). Signals:
+ * metrics_owns() only. Errors are counted (count_internal) and cost one log line; the data
+ * path goes on. */
+#include <stdbool.h>
+
+/* At the first listen or stream, the region being mapped: chooses the place, binds, listens,
+ * moves the descriptor just below min(soft RLIMIT_NOFILE, 1024). Does nothing twice. */
+void metrics_bind(void);
+
+/* Read before a sleep: true while this process has yet to find out whether it serves. */
+extern bool metrics_undecided;
+
+/* Before this process's first sleep after the bind: takes the record lock on the listening
+ * socket and, if nobody has it, starts the serving thread. */
+void metrics_member_sleeps(void);
+
+/* The application's view of our one number: true: answer EBADF as if it were not there. */
+bool metrics_owns(int fd);
+int metrics_fd(void); /* -1: none */
+
+/* The application is about to dup2 onto `fd`: if that is our number, ours moves first. */
+void metrics_make_way(int fd);
+
+/* The serving thread ends (before unshare, setns, capset, seccomp). `for_good`: it does not
+ * come back at the next sleep. */
+void metrics_stop(bool for_good);
+
+/* This process ends by itself or execs, having left the family; `last`: nobody is left: the
+ * socket goes, and STREAM_METRICS_AT_EXIT is written. */
+void metrics_end(bool last);
+
+/* In a forked child: the listening socket is inherited, the thread is not. */
+void metrics_child(void);
+#endif

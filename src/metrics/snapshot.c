@@ -1,0 +1,337 @@
+#include "metrics/snapshot.h"
+#include "base/sys.h"
+#include "count/own.h"
+#include <string.h>
+
+struct last_look {
+	uint64_t opened_ns, bytes, moved_ns;
+	uint64_t taken; /* number of the snapshot that has it already */
+};
+
+static uint32_t
+bounded(uint32_t n, uint32_t max)
+{
+	return n < max ? n : max;
+}
+
+UNSYNCED static void
+view_addr(struct region_addr *to, const struct region_addr *from)
+{
+	/* By bytes and not by memcpy, which a sanitizer would watch all the same. */
+	for (size_t i = 0; i < sizeof *to; i++)
+		((char *)to)[i] = ((const volatile char *)from)[i];
+	to->len = bounded(to->len, sizeof to->bytes);
+}
+
+/* When the bytes of the record were last seen to have changed. A record that is new to us is
+ * as idle as it can be: since its open without bytes, not at all with some. */
+static uint64_t
+moved(struct last_look *look, const struct stream_view *s, uint64_t closed_ns,
+      uint64_t now_ns)
+{
+	uint64_t bytes = 0, seen_ns = closed_ns ? closed_ns : now_ns;
+
+	for (int d = 0; d < NR_DIRS; d++)
+		bytes += s->flow[d].app_bytes + s->flow[d].kernel_bytes;
+	if (look->opened_ns != s->opened_ns)
+		*look = (struct last_look){ s->opened_ns, 0, s->opened_ns, look->taken };
+	if (look->bytes != bytes) {
+		look->bytes = bytes;
+		look->moved_ns = seen_ns;
+	}
+	return look->moved_ns;
+}
+
+/* Describes one record as a stream; false: it became another stream while we read. */
+UNSYNCED static bool
+view_stream(struct snapshot *snap, struct stream_view *s, const struct record *rec,
+	    uint32_t state, const struct flow_view *now)
+{
+	uint64_t closed_ns = view_load(&rec->closed_ns);
+	uint64_t end_ns = state == RECORD_OPEN ? snap->now_ns : closed_ns;
+
+	s->open = state == RECORD_OPEN;
+	s->opened_ns = view_load(&rec->opened_ns);
+	s->cookie = rec->cookie;
+	s->inode = rec->inode;
+	s->closed_seq = rec->closed_seq;
+	s->pid = rec->pid;
+	s->fd = rec->fd;
+	s->role = rec->role % NR_ROLES;
+	s->family = (uint8_t)bounded(rec->family, NR_FAMILIES - 1);
+	s->mode = (uint8_t)bounded(rec->mode, NR_MODES - 1);
+	s->bypass = (uint8_t)bounded(rec->bypass, NR_BYPASSES - 1);
+	s->age_ns = view_less(end_ns, s->opened_ns);
+	for (int d = 0; d < NR_DIRS; d++) {
+		s->chunk[d] = rec->chunk[d];
+		s->flow[d] = now[d];
+		view_since_open(&s->flow[d], rec, (enum dir)d);
+		if (!s->open)
+			s->flow[d].running_ns = 0;
+		view_settle(&s->flow[d]);
+	}
+	view_addr(&s->local, &rec->local);
+	view_addr(&s->peer, &rec->peer);
+	record_fence();
+	return __atomic_load_n(&rec->state, __ATOMIC_RELAXED) == state &&
+	       view_load(&rec->opened_ns) == s->opened_ns;
+}
+
+/* One stream used by several processes. */
+static void
+join_stream(struct stream_view *to, const struct stream_view *s)
+{
+	bool later = s->open != to->open           ? s->open
+		     : s->moved_ns != to->moved_ns ? s->moved_ns > to->moved_ns
+						   : s->opened_ns > to->opened_ns;
+	struct stream_view sum = later ? *s : *to;
+	const struct stream_view *add = later ? to : s;
+
+	for (int d = 0; d < NR_DIRS; d++)
+		view_add(&sum.flow[d], &add->flow[d]);
+	if (add->opened_ns < sum.opened_ns) {
+		sum.age_ns += sum.opened_ns - add->opened_ns;
+		sum.opened_ns = add->opened_ns;
+	}
+	if (add->moved_ns > sum.moved_ns)
+		sum.moved_ns = add->moved_ns;
+	if (add->closed_seq > sum.closed_seq)
+		sum.closed_seq = add->closed_seq;
+	*to = sum;
+}
+
+/* The place in the table where the cookie is or belongs. */
+static uint32_t *
+join_find(struct snapshot *snap, uint64_t cookie)
+{
+	uint32_t at = (uint32_t)(cookie * 0x9e3779b97f4a7c15u >> 32);
+
+	for (;; at++) {
+		uint32_t *p = &snap->join[at % snap->join_cap];
+
+		if (!*p || snap->streams[*p - 1].cookie == cookie)
+			return p;
+	}
+}
+
+/* Closed ones are taken if recent, or if an open one needs them to be whole. */
+static void
+add_stream(struct snapshot *snap, struct stream_view *s, uint32_t index)
+{
+	uint32_t *joined = s->cookie ? join_find(snap, s->cookie) : NULL;
+	uint64_t closed_ns = s->open ? 0 : s->opened_ns + s->age_ns;
+
+	if (!s->open && (!joined || !*joined) &&
+	    view_less(snap->totals.closes, s->closed_seq) >= KEPT_CLOSED)
+		return;
+	s->moved_ns = moved(&snap->looks[index], s, closed_ns, snap->now_ns);
+	if (joined && *joined) {
+		join_stream(&snap->streams[*joined - 1], s);
+		return;
+	}
+	snap->streams[snap->nr_streams++] = *s;
+	if (joined)
+		*joined = snap->nr_streams;
+}
+
+static bool
+dead(int32_t pid, int32_t *alive)
+{
+	if (pid == *alive)
+		return false;
+	if (pid <= 0 || pid_gone((uint32_t)pid))
+		return true;
+	*alive = pid;
+	return false;
+}
+
+/* One round over the records for those in state `want`: open ones first, so that closed ones
+ * find what they belong to. A record that is closed between the two rounds stays open here. */
+static void
+round_streams(struct snapshot *snap, struct region *region, uint32_t used, uint32_t want)
+{
+	struct flow_view now[NR_DIRS];
+	struct stream_view s;
+	int32_t alive = 0;
+
+	for (uint32_t i = 0; i < used; i++) {
+		const struct record *rec = &region->records[i];
+		uint32_t state = __atomic_load_n(&rec->state, __ATOMIC_ACQUIRE);
+
+		if (state != want || snap->looks[i].taken == snap->number ||
+		    (state == RECORD_OPEN &&
+		     dead(__atomic_load_n(&rec->pid, __ATOMIC_RELAXED), &alive)))
+			continue;
+		for (int d = 0; d < NR_DIRS; d++)
+			view_read(&now[d], rec, (enum dir)d, snap->now_ns);
+		if (!view_stream(snap, &s, rec, state, now))
+			continue;
+		snap->looks[i].taken = snap->number;
+		add_stream(snap, &s, i);
+	}
+}
+
+static void
+total_flows(struct snapshot *snap, struct region *region, uint32_t used)
+{
+	struct flow_view now;
+
+	for (uint32_t i = 0; i < used; i++) {
+		const struct record *rec = &region->records[i];
+		bool open =
+			__atomic_load_n(&rec->state, __ATOMIC_ACQUIRE) == RECORD_OPEN;
+		unsigned role = __atomic_load_n(&rec->role, __ATOMIC_RELAXED);
+
+		for (int d = 0; d < NR_DIRS; d++) {
+			view_read(&now, rec, (enum dir)d, snap->now_ns);
+			if (!open)
+				now.running_ns = 0;
+			view_settle(&now);
+			view_add(&snap->total[role % NR_ROLES][d], &now);
+		}
+	}
+}
+
+static void
+count_open(struct snapshot *snap)
+{
+	for (uint32_t i = 0; i < snap->nr_streams; i++) {
+		struct stream_view *s = &snap->streams[i];
+
+		s->idle_ns = view_less(snap->now_ns, s->moved_ns);
+		if (!s->open)
+			continue;
+		snap->open[s->role][s->mode]++;
+		snap->stalled += s->flow[SENT].running_ns != 0;
+	}
+}
+
+/* A gauge below zero would be a huge number. */
+static uint64_t
+gauge(const uint64_t *p)
+{
+	uint64_t n = view_load(p);
+
+	return n >> 40 ? 0 : n;
+}
+
+/* Gauges of members that left or died are not shown, what they counted is. */
+static void
+read_members(struct snapshot *snap, struct region *region)
+{
+	uint32_t used = bounded(region->members_used, NR_MEMBERS);
+
+	for (uint32_t i = 0; i < used; i++) {
+		const struct member *m = &region->members[i];
+		uint32_t pid = __atomic_load_n(&m->pid, __ATOMIC_RELAXED);
+		bool alive = pid && pid <= INT32_MAX && !pid_gone(pid);
+
+		if (alive)
+			snap->pids[snap->nr_pids++] = (int32_t)pid;
+		for (unsigned t = 0; t < NR_POOL_TIERS; t++) {
+			struct pool_count *sum = &snap->pool[t];
+
+			sum->hits += view_load(&m->pool[t].hits);
+			sum->misses += view_load(&m->pool[t].misses);
+			sum->exhausted += view_load(&m->pool[t].exhausted);
+			if (!alive)
+				continue;
+			sum->buffers += gauge(&m->pool[t].buffers);
+			sum->in_use += gauge(&m->pool[t].in_use);
+			sum->peak += gauge(&m->pool[t].peak);
+		}
+	}
+}
+
+static void
+read_sizes(struct snapshot *snap, struct region *region)
+{
+	uint32_t used = bounded(region->tallies_used, NR_TALLIES);
+
+	for (uint32_t i = 0; i < used; i++)
+		for (int kind = 0; kind < NR_SIZES; kind++)
+			for (int b = 0; b <= NR_SIZE_BOUNDS; b++)
+				snap->sizes[kind][b] +=
+					view_load(&region->tallies[i].count[kind][b]);
+}
+
+/* Room for every record in use to be a stream. */
+static bool
+reserve(struct snapshot *snap, uint32_t nr, uint32_t used)
+{
+	size_t cap = snap->streams_cap ? snap->streams_cap : 1024;
+
+	if (!snap->looks)
+		snap->looks = sys_map(nr * sizeof *snap->looks, 0);
+	if (!snap->looks)
+		return false;
+	if (snap->streams && used <= snap->streams_cap)
+		return true;
+	while (cap < used)
+		cap *= 2;
+	if (snap->streams)
+		sys_unmap(snap->streams, snap->streams_cap * sizeof *snap->streams);
+	if (snap->order)
+		sys_unmap(snap->order, snap->streams_cap * sizeof *snap->order);
+	if (snap->join)
+		sys_unmap(snap->join, snap->join_cap * sizeof *snap->join);
+	snap->streams_cap = cap;
+	snap->join_cap = (uint32_t)(2 * cap);
+	snap->streams = sys_map(cap * sizeof *snap->streams, 0);
+	snap->order = sys_map(cap * sizeof *snap->order, 0);
+	snap->join = sys_map(2 * cap * sizeof *snap->join, 0);
+	return snap->streams && snap->order && snap->join;
+}
+
+static void
+read_start(struct snapshot *snap, struct region *region)
+{
+	snap->first_pid = region->first_pid;
+	snap->started_ns = view_load(&region->started_ns);
+	snap->started_wall_ms = view_load(&region->started_wall_ms);
+	memcpy(&snap->totals, &region->totals, sizeof snap->totals);
+}
+
+bool
+snapshot_take(struct snapshot *snap)
+{
+	struct region *region = region_get();
+	uint32_t nr = region_nr_records(), used;
+
+	if (!region)
+		return false;
+	used = bounded(__atomic_load_n(&region->records_used, __ATOMIC_RELAXED), nr);
+	if (!reserve(snap, nr, used))
+		return false;
+	snap->number++;
+	snap->now_ns = (uint64_t)sys_now_ns();
+	snap->wall_ms = (uint64_t)sys_wall_ms();
+	memset(snap->total, 0, sizeof snap->total);
+	memset(snap->open, 0, sizeof snap->open);
+	memset(snap->sizes, 0, sizeof snap->sizes);
+	memset(snap->pool, 0, sizeof snap->pool);
+	memset(snap->join, 0, snap->join_cap * sizeof *snap->join);
+	snap->stalled = snap->nr_pids = snap->nr_streams = 0;
+	read_start(snap, region);
+	total_flows(snap, region, used);
+	round_streams(snap, region, used, RECORD_OPEN);
+	round_streams(snap, region, used, RECORD_CLOSED);
+	count_open(snap);
+	read_members(snap, region);
+	read_sizes(snap, region);
+	return true;
+}
+
+void
+snapshot_free(struct snapshot *snap)
+{
+	if (snap->streams)
+		sys_unmap(snap->streams, snap->streams_cap * sizeof *snap->streams);
+	if (snap->order)
+		sys_unmap(snap->order, snap->streams_cap * sizeof *snap->order);
+	if (snap->join)
+		sys_unmap(snap->join, snap->join_cap * sizeof *snap->join);
+	if (snap->looks)
+		sys_unmap(snap->looks, region_nr_records() * sizeof *snap->looks);
+	memset(snap, 0, sizeof *snap);
+}

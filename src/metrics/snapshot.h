@@ -1,0 +1,76 @@
+#ifndef WEIR_METRICS_SNAPSHOT_H
+#define WEIR_METRICS_SNAPSHOT_H
+/* metrics/snapshot: one consistent copy of what the region shows.
+ *
+ * The region is untrusted: any member may be hostile. Every index, length and enum in it is
+ * bounded here, so that who reads a snapshot need not ask again; numbers may be false, never
+ * dangerous. kernel_bytes and discarded are read before the application's bytes, so that
+ *   app_bytes = kernel_bytes + pending + discarded         in every direction and total
+ *
+ * Several processes may use one stream; each has a record of its own with the same cookie.
+ * Here they are one stream with their flows added, shown as the process that last used it.
+ * Records that a dead process left open count in the totals and are no open streams.
+ *
+ * Threads: one at a time. Signals: no. Memory: pages, kept until snapshot_free(). */
+#include "count/region.h"
+#include "metrics/view.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef PACKAGE_VERSION
+#define WEIR_VERSION PACKAGE_VERSION
+#else
+#define WEIR_VERSION "unknown"
+#endif
+
+enum { SHOWN_CLOSED = 256, NR_POOL_TIERS = 9 };
+
+struct stream_view {
+	struct flow_view flow[NR_DIRS];
+	uint64_t cookie, inode, closed_seq;
+	uint64_t opened_ns, age_ns, idle_ns;
+	uint64_t moved_ns; /* when bytes last moved: whose pid is shown */
+	uint32_t chunk[NR_DIRS];
+	int32_t pid, fd;
+	bool open;
+	uint8_t role, family, mode, bypass; /* inside their sets */
+	struct region_addr local, peer;     /* len inside bytes[] */
+};
+
+struct snapshot {
+	uint64_t number; /* of snapshots taken */
+	uint64_t now_ns, wall_ms;
+	uint64_t started_ns, started_wall_ms;
+	int32_t first_pid;
+	struct totals totals;
+	struct flow_view total[NR_ROLES][NR_DIRS]; /* over all records */
+	uint64_t open[NR_ROLES][NR_MODES];         /* streams, not records */
+	uint64_t stalled; /* streams whose sending is held back now */
+	uint64_t sizes[NR_SIZES][NR_SIZE_BOUNDS + 1];
+	struct pool_count pool[NR_POOL_TIERS];
+	uint32_t nr_pids;
+	int32_t pids[NR_MEMBERS]; /* live members */
+
+	struct stream_view *streams;
+	uint32_t nr_streams;
+	uint32_t *order; /* what /streams sorts: indexes of streams */
+	size_t streams_cap;
+	/* Per record, from look to look: what it had moved, and when that changed. */
+	struct last_look *looks;
+	uint32_t *join; /* hash table from cookie to 1 + stream */
+	uint32_t join_cap;
+};
+
+/* Fills `snap`, zeroed before its first use. False: no region or no memory. */
+bool snapshot_take(struct snapshot *snap);
+void snapshot_free(struct snapshot *snap);
+
+/* Requests are what accepted sockets receive and connected ones send. */
+enum way { REQUEST, RESPONSE, NR_WAYS };
+static inline enum dir
+way_dir(enum way way, enum role role)
+{
+	return (way == REQUEST) == (role == ROLE_ACCEPTED) ? RECEIVED : SENT;
+}
+#endif

@@ -1,0 +1,75 @@
+#include "metrics/view.h"
+#include "count/own.h"
+
+void
+view_add(struct flow_view *to, const struct flow_view *from)
+{
+	to->app_calls += from->app_calls;
+	to->app_bytes += from->app_bytes;
+	to->kernel_calls += from->kernel_calls;
+	to->kernel_bytes += from->kernel_bytes;
+	to->chunks += from->chunks;
+	to->discarded += from->discarded;
+	to->pending += from->pending;
+	to->stall_events += from->stall_events;
+	to->stall_ns += from->stall_ns;
+	if (to->running_ns < from->running_ns)
+		to->running_ns = from->running_ns;
+	for (int i = 0; i < NR_CAUSES; i++)
+		to->cause_ns[i] += from->cause_ns[i];
+	for (int i = 0; i < NR_FLUSHES; i++)
+		to->flushes[i] += from->flushes[i];
+}
+
+void
+view_read(struct flow_view *v, const struct record *rec, enum dir dir, uint64_t now_ns)
+{
+	const struct flow *flow = &rec->flow[dir];
+	const struct flow_rare *rare = &rec->rare[dir];
+	uint64_t since;
+
+	v->kernel_bytes = __atomic_load_n(&flow->kernel_bytes, __ATOMIC_ACQUIRE);
+	v->discarded = __atomic_load_n(&flow->discarded, __ATOMIC_ACQUIRE);
+	v->app_bytes = view_load(&flow->app_bytes) + view_load(&flow->held_bytes);
+	v->app_calls = view_load(&flow->app_calls) + view_load(&flow->held_calls);
+	v->kernel_calls = view_load(&flow->kernel_calls);
+	v->chunks = view_load(&flow->chunks);
+	v->stall_events = view_load(&rare->stall_events);
+	since = view_load(&rare->stall_since_ns);
+	v->stall_ns = view_load(&rare->stall_ns);
+	v->running_ns = since ? view_less(now_ns, since) : 0;
+	for (int i = 0; i < NR_CAUSES; i++)
+		v->cause_ns[i] = view_load(&rare->cause_ns[i]);
+	for (int i = 0; i < NR_FLUSHES; i++)
+		v->flushes[i] = view_load(&rare->flushes[i]);
+}
+
+void
+view_settle(struct flow_view *v)
+{
+	v->pending = view_less(v->app_bytes, v->kernel_bytes + v->discarded);
+	v->stall_ns += v->running_ns;
+}
+
+UNSYNCED void
+view_since_open(struct flow_view *v, const struct record *rec, enum dir dir)
+{
+	const struct flow *flow = &rec->flow_at_open[dir];
+	const struct flow_rare *rare = &rec->rare_at_open[dir];
+
+	v->kernel_bytes = view_less(v->kernel_bytes, view_load(&flow->kernel_bytes));
+	v->discarded = view_less(v->discarded, view_load(&flow->discarded));
+	v->app_bytes = view_less(v->app_bytes, view_load(&flow->app_bytes) +
+						       view_load(&flow->held_bytes));
+	v->app_calls = view_less(v->app_calls, view_load(&flow->app_calls) +
+						       view_load(&flow->held_calls));
+	v->kernel_calls = view_less(v->kernel_calls, view_load(&flow->kernel_calls));
+	v->chunks = view_less(v->chunks, view_load(&flow->chunks));
+	v->stall_events = view_less(v->stall_events, view_load(&rare->stall_events));
+	v->stall_ns = view_less(v->stall_ns, view_load(&rare->stall_ns));
+	for (int i = 0; i < NR_CAUSES; i++)
+		v->cause_ns[i] =
+			view_less(v->cause_ns[i], view_load(&rare->cause_ns[i]));
+	for (int i = 0; i < NR_FLUSHES; i++)
+		v->flushes[i] = view_less(v->flushes[i], view_load(&rare->flushes[i]));
+}

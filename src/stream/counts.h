@@ -1,0 +1,58 @@
+#ifndef WEIR_STREAM_COUNTS_H
+#define WEIR_STREAM_COUNTS_H
+/* stream/counts: what every data call adds to its stream's record and to the size histograms of
+ * its thread. Threads: any that passed self_enter(). Signals: safe. */
+#include "stream/stream.h"
+
+static inline void
+count_size(enum size_histogram which, uint64_t len)
+{
+	uint64_t *bucket;
+
+	if (!self.tally)
+		self.tally = region_tally_get(&self.tally_shared);
+	if (!self.tally)
+		return;
+	bucket = &self.tally->count[which][size_bucket(len)];
+	if (self.tally_shared)
+		count_add(bucket, 1);
+	else
+		count_add_own(bucket, 1);
+}
+
+/* A system call on the stream's data that moved `went` bytes, 0 for a refusal. */
+static inline void
+count_kernel(struct stream *s, enum dir dir, uint64_t went, uint32_t chunk)
+{
+	struct flow *flow = &s->rec->flow[dir];
+
+	count_add(&flow->kernel_calls, 1);
+	if (!went)
+		return;
+	count_add(&flow->kernel_bytes, went);
+	count_add(&flow->chunks, chunk ? (went + chunk - 1) / chunk : 1);
+	count_size(dir == SENT ? SIZE_KERNEL_WRITE : SIZE_KERNEL_READ, went);
+}
+
+/* A call of the application that reached the kernel. */
+static inline void
+count_app(struct stream *s, enum dir dir, uint64_t bytes)
+{
+	struct flow *flow = &s->rec->flow[dir];
+
+	count_add(&flow->app_calls, 1);
+	if (!bytes)
+		return;
+	count_add(&flow->app_bytes, bytes);
+	count_size(dir == SENT ? SIZE_APP_WRITE : SIZE_APP_READ, bytes);
+}
+
+/* A write that was answered from the chunk. With the section entered. */
+static inline void
+count_held(struct stream *s, uint64_t bytes)
+{
+	count_add_own(&s->rec->flow[SENT].held_calls, 1);
+	count_add_own(&s->rec->flow[SENT].held_bytes, bytes);
+	count_size(SIZE_APP_WRITE, bytes);
+}
+#endif

@@ -1,0 +1,194 @@
+#include "stream/keeper.h"
+#include "base/config.h"
+#include "base/log.h"
+#include "stream/flush.h"
+#include "stream/stall.h"
+#include "stream/turn.h"
+
+enum { QUIET_TICKS = 4 };
+enum { LOOK_NS = 100000000, TRIM_NS = 1000000000 };
+static const int64_t watch_ns = INT64_C(60000000000);
+
+enum { RUNS, IDLE, STOPS };
+
+/* What the keeper sleeps on. It belongs to the process of this generation; in a child it is as
+ * if there were none. */
+static struct {
+	uint32_t word;       /* A: RUNS, IDLE, STOPS */
+	uint32_t generation; /* A: of the process whose keeper runs; 0 none */
+	bool never;          /* A: cannot be made, or was ended for good */
+	struct sys_thread thread;
+} keeper;
+
+static bool
+runs(void)
+{
+	return __atomic_load_n(&keeper.generation, __ATOMIC_ACQUIRE) == process->generation;
+}
+
+/* The cookie tells whether the number is still that socket: it may have been closed unseen. */
+static void
+flush_overdue(struct stream *s)
+{
+	if (sys_cookie(s->fd) == stream_cold(s)->cookie)
+		stream_flush(s, FLUSH_DELAY);
+	else
+		stream_forget(s->fd);
+}
+
+/* Flushes what is older than the delay. Returns when the oldest byte left must go, 0: nothing is
+ * held. */
+static int64_t
+sweep(int64_t now, bool *overdue)
+{
+	int64_t delay = (int64_t)config->delay_us * 1000, oldest = 0, first;
+	struct thread *t;
+	struct stream *s;
+
+	for (unsigned i = 0; (t = turn_thread_at(i)); i++) {
+		uint32_t nr = __atomic_load_n(&t->nr_held, __ATOMIC_ACQUIRE);
+
+		for (uint32_t j = 0; j < nr && j < NR_HELD; j++) {
+			s = stream_known(__atomic_load_n(&t->fd[j], __ATOMIC_RELAXED));
+			if (!s || !stream_held(s))
+				continue;
+			first = __atomic_load_n(&stream_cold(s)->first_ns, __ATOMIC_RELAXED);
+			if (first + delay <= now) {
+				flush_overdue(s);
+				*overdue = true;
+			} else if (!oldest || first + delay < oldest) {
+				oldest = first + delay;
+			}
+		}
+	}
+	return oldest;
+}
+
+static bool
+watched(int64_t now)
+{
+	struct region *region = region_get();
+	uint64_t asked = region ? __atomic_load_n(&region->totals.watched_ns, __ATOMIC_RELAXED) : 0;
+
+	return asked && now - (int64_t)asked < watch_ns;
+}
+
+/* Nothing is held: sleeps until a hold wakes it, or the next look or trim is due. */
+static void
+idle(int64_t now)
+{
+	uint32_t expected = RUNS;
+	bool overdue = false;
+	int64_t until = 0;
+
+	if (watched(now))
+		until = now + LOOK_NS;
+	else if (pool_has_free())
+		until = now + TRIM_NS;
+	if (!__atomic_compare_exchange_n(&keeper.word, &expected, IDLE, false, __ATOMIC_SEQ_CST,
+					 __ATOMIC_RELAXED))
+		return;
+	/* A hold lists itself, then looks at the word; we set the word, then look at the lists. */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (!sweep(now, &overdue))
+		sys_futex_wait(&keeper.word, IDLE, until);
+	expected = IDLE;
+	__atomic_compare_exchange_n(&keeper.word, &expected, RUNS, false, __ATOMIC_SEQ_CST,
+				    __ATOMIC_RELAXED);
+}
+
+static void
+run(void)
+{
+	int64_t now, next, looked = 0, trimmed = 0;
+	unsigned quiet = 0;
+	bool overdue;
+
+	self_enter();
+	while (__atomic_load_n(&keeper.word, __ATOMIC_ACQUIRE) != STOPS) {
+		now = sys_now_ns();
+		overdue = false;
+		next = sweep(now, &overdue);
+		quiet = overdue ? 0 : quiet + 1;
+		if (watched(now) && now - looked >= LOOK_NS) {
+			stall_look();
+			looked = now;
+		}
+		if (now - trimmed >= TRIM_NS) {
+			pool_trim(self.tid);
+			trimmed = now;
+		}
+		if (!next && quiet >= QUIET_TICKS)
+			idle(now);
+		else
+			sys_futex_wait(&keeper.word, RUNS,
+				       next ? next : now + (int64_t)config->delay_us * 1000);
+	}
+	turn_thread_end();
+}
+
+static bool
+make(void)
+{
+	int r;
+
+	if (!lock_take(&process->lock, self.tid))
+		return false; /* a handler: the code it interrupted is making it */
+	if (!runs() && !keeper.never) {
+		keeper.word = RUNS;
+		r = sys_thread_start(&keeper.thread, run, "weir-keeper");
+		if (r < 0) {
+			keeper.never = true;
+			count_internal(INTERNAL_THREAD);
+			log_line(LOG_WARN, "no thread for the keeper (error %d): nothing is held", -r);
+		} else {
+			__atomic_store_n(&keeper.generation, process->generation,
+					 __ATOMIC_RELEASE);
+		}
+	}
+	lock_give(&process->lock);
+	return runs();
+}
+
+bool
+keeper_start(void)
+{
+	return runs() || (!__atomic_load_n(&keeper.never, __ATOMIC_RELAXED) && make());
+}
+
+void
+keeper_notice(void)
+{
+	uint32_t idle = IDLE;
+
+	/* What was held must be seen before we look; pairs with the fence in idle(). */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&keeper.word, __ATOMIC_RELAXED) == IDLE &&
+	    __atomic_compare_exchange_n(&keeper.word, &idle, RUNS, false, __ATOMIC_SEQ_CST,
+					__ATOMIC_RELAXED))
+		sys_futex_wake(&keeper.word, 1);
+}
+
+void
+keeper_watch(void)
+{
+	if (region_get() && __atomic_load_n(&region_get()->totals.watched_ns, __ATOMIC_RELAXED) &&
+	    !runs() && self_enter() && stream_nr_open() && watched(sys_now_ns()))
+		keeper_start();
+}
+
+void
+keeper_stop(bool for_good)
+{
+	if (!lock_take(&process->lock, self.tid))
+		return;
+	if (for_good)
+		__atomic_store_n(&keeper.never, true, __ATOMIC_RELAXED);
+	if (runs()) {
+		__atomic_store_n(&keeper.word, STOPS, __ATOMIC_SEQ_CST);
+		sys_futex_wake(&keeper.word, 1);
+		sys_thread_join(&keeper.thread);
+		__atomic_store_n(&keeper.generation, 0, __ATOMIC_RELEASE);
+	}
+	lock_give(&process->lock);
+}

@@ -1,0 +1,256 @@
+#include "stream/life.h"
+#include "base/self.h"
+#include "stream/flush.h"
+#include "stream/keeper.h"
+#include "stream/turn.h"
+
+static void (*on_child)(void);
+
+/* In ordinary memory: set while a fork is under way, so that the child knows that its parent has
+ * counted it as a member already. */
+static bool expected;
+
+static void
+join(bool counted)
+{
+	region_join(counted);
+	process->joined = true;
+}
+
+/* A child of any kind of fork, at its first entry. */
+static void
+new_process(void)
+{
+	bool counted = expected;
+
+	expected = false;
+	if (!region_get())
+		return;
+	join(counted);
+	if (on_child)
+		on_child();
+}
+
+void
+life_init(void (*child)(void))
+{
+	turn_init();
+	on_child = child;
+	self_new_process = new_process;
+	self_vfork_over = life_spawn_end;
+}
+
+bool
+life_join(void)
+{
+	if (process->joined)
+		return true;
+	if (!region_init())
+		return false;
+	if (!lock_take(&process->lock, self.tid))
+		return true; /* a handler: the code it interrupted is joining */
+	if (!process->joined)
+		join(false);
+	lock_give(&process->lock);
+	return true;
+}
+
+void
+life_quiesce(int fd, enum flush_reason reason)
+{
+	struct stream *s = stream_known(fd);
+
+	if (s && stream_held(s) && self_enter())
+		stream_drain(s, reason);
+}
+
+/* Another thread may have looked at the gate just before it was closed, and be about to hold: its
+ * section is waited for. */
+static void
+quiesce_listed(int fd, enum flush_reason reason)
+{
+	struct stream *s = stream_known(fd);
+
+	if (!s)
+		return;
+	if (w_holder(stream_word(s))) {
+		section_enter(s);
+		section_leave(s);
+	}
+	if (stream_held(s))
+		stream_drain(s, reason);
+}
+
+void
+life_quiesce_all(enum flush_reason reason)
+{
+	struct thread *t;
+
+	if (!self_enter())
+		return;
+	section_settle();
+	for (unsigned i = 0; (t = turn_thread_at(i)); i++) {
+		uint32_t nr = __atomic_load_n(&t->nr_held, __ATOMIC_ACQUIRE);
+
+		for (uint32_t j = 0; j < nr && j < NR_HELD; j++)
+			quiesce_listed(__atomic_load_n(&t->fd[j], __ATOMIC_RELAXED), reason);
+	}
+}
+
+void
+life_shut(enum flush_reason reason)
+{
+	if (!self_enter())
+		return;
+	__atomic_fetch_add(&process->gate, 1, __ATOMIC_SEQ_CST); /* pairs with a hold's fence */
+	life_quiesce_all(reason);
+}
+
+void
+life_open(void)
+{
+	if (self_ready())
+		__atomic_fetch_sub(&process->gate, 1, __ATOMIC_RELEASE);
+}
+
+void
+life_fork_begin(void)
+{
+	if (!self_enter())
+		return;
+	life_shut(FLUSH_SHARE);
+	if (process->joined)
+		region_expect(1);
+	expected = process->joined;
+}
+
+void
+life_fork_parent(int pid)
+{
+	if (!self_enter())
+		return;
+	if (pid < 0 && expected)
+		region_expect(-1);
+	expected = false;
+	/* Now, not before: so those that other threads accepted meanwhile are among them, and a fork
+	 * that failed shares nothing. The gate was closed all the while. */
+	if (pid >= 0)
+		stream_share_all();
+	life_open();
+}
+
+void
+life_spawn_begin(void)
+{
+	if (!self_enter())
+		return;
+	life_shut(FLUSH_SHARE);
+}
+
+void
+life_spawn_end(void)
+{
+	if (self_ready())
+		stream_share_inheritable();
+	life_open();
+}
+
+void
+life_vfork(void)
+{
+	if (!self_enter())
+		return; /* a vfork inside a vfork child */
+	life_shut(FLUSH_SHARE);
+	stream_share_inheritable();
+	self.vfork_pid = sys_getpid();
+	self.ready = false;
+}
+
+bool
+life_in_vfork_child(void)
+{
+	return self.vfork_pid && sys_getpid() != self.vfork_pid;
+}
+
+void
+life_vfork_passes(int fd)
+{
+	struct stream *s = stream_known(fd);
+
+	if (s)
+		stream_share(s);
+}
+
+static void
+leave(void)
+{
+	if (process->joined)
+		region_leave();
+	process->joined = false;
+}
+
+void
+life_exec_begin(void)
+{
+	if (!self_enter())
+		return;
+	life_shut(FLUSH_EXIT);
+	leave();
+}
+
+void
+life_exec_failed(void)
+{
+	if (!self_enter())
+		return;
+	if (region_get())
+		join(false);
+	life_open();
+}
+
+bool
+life_exit(void)
+{
+	bool last;
+
+	if (!self_enter() || __atomic_exchange_n(&process->ended, true, __ATOMIC_ACQ_REL))
+		return false;
+	life_shut(FLUSH_EXIT);
+	if (!process->joined)
+		return false;
+	last = region_leave() == 0;
+	process->joined = false;
+	return last;
+}
+
+void
+life_seccomp(void)
+{
+	if (!self_enter())
+		return;
+	life_shut(FLUSH_EXIT);
+	stream_bypass_all(BYPASS_SECCOMP);
+	keeper_stop(true);
+	stream_off();
+}
+
+void
+life_single_thread(void)
+{
+	if (!self_enter())
+		return;
+	life_quiesce_all(FLUSH_ORDER);
+	keeper_stop(false);
+}
+
+void
+life_pass(int fd)
+{
+	struct stream *s = stream_known(fd);
+
+	life_quiesce(fd, FLUSH_SHARE);
+	if (!s)
+		return;
+	stream_share(s);
+	stream_bypass(fd, BYPASS_SHARED);
+}

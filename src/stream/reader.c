@@ -1,0 +1,54 @@
+#include "stream/reader.h"
+#include "stream/counts.h"
+#include "stream/flush.h"
+#include "stream/turn.h"
+#include <errno.h>
+
+/* A read that took longer slept. */
+enum { SLEPT_NS = 5000 };
+/* What MSG_DONTWAIT would answer differently, had it to wait natively. */
+enum { WAITING_FLAGS = MSG_WAITALL | MSG_OOB | MSG_ERRQUEUE };
+
+bool
+reader_begin(struct stream *s, struct msghdr *msg, int flags, struct reading *reading,
+	     ssize_t *result)
+{
+	reading->start_ns = 0;
+	turn_to(s->fd);
+	if (!self.wrote || flags & MSG_DONTWAIT || !stream_blocking(s))
+		return false;
+	if (turn_owes()) {
+		if (!(flags & WAITING_FLAGS) && !(s->options & OPTION_RCVLOWAT)) {
+			*result = sys_recvmsg(s->fd, msg, flags | MSG_DONTWAIT);
+			if (*result != -EAGAIN)
+				return true;
+			count_kernel(s, RECEIVED, 0, 0);
+		}
+		turn_flush();
+	}
+	reading->start_ns = sys_now_ns();
+	return false;
+}
+
+ssize_t
+reader_end(struct stream *s, const struct reading *reading, size_t len, bool peek, ssize_t r)
+{
+	uint32_t chunk = s->rec->chunk[RECEIVED];
+	uint64_t went = r > 0 && !peek ? (uint64_t)r : 0;
+	int err;
+
+	if (reading->start_ns && sys_now_ns() - reading->start_ns > SLEPT_NS)
+		turn_slept();
+	count_app(s, RECEIVED, went);
+	count_kernel(s, RECEIVED, went, chunk);
+	if (went)
+		turn_read(s);
+	else if (r < 0 && r != -EAGAIN && r != -EINTR)
+		count_error(OP_READ, (int)-r);
+	if (r == 0 && len > 0 && s->err) {
+		err = stream_error(s);
+		if (err)
+			return -err;
+	}
+	return r;
+}

@@ -1,0 +1,25 @@
+#ifndef WEIR_STREAM_READER_H
+#define WEIR_STREAM_READER_H
+/* stream/reader: what a read means to the writer of the same stream, and its counts.
+ *
+ * A read that moved bytes begins a turn; one that may block is a sleep, before which what
+ * this thread holds must leave.
+ * Threads: any. Signals: safe. */
+#include "stream/stream.h"
+
+/* What reader_begin() found out, for reader_end(). */
+struct reading {
+	int64_t start_ns; /* 0: not timed */
+};
+
+/* Before the native call. True: it was made, with MSG_DONTWAIT, and answered: *result (count,
+ * 0 or -errno) is what the call returns; reader_end() is still due. `msg` describes the
+ * caller's buffers; `flags` the caller's. */
+bool reader_begin(struct stream *s, struct msghdr *msg, int flags, struct reading *reading,
+		  ssize_t *result);
+
+/* After it. Returns what the application gets: `r`, or the kept error where `r` is an end of
+ * file (count, 0 or -errno in and out). `len`: what was asked for. `peek`: MSG_PEEK. */
+ssize_t reader_end(struct stream *s, const struct reading *reading, size_t len, bool peek,
+		   ssize_t r);
+#endif

@@ -1,0 +1,281 @@
+#include "stream/section.h"
+#include "pool/pool.h"
+#include "stream/counts.h"
+#include "stream/flush.h"
+#include "stream/turn.h"
+
+static void
+forget_flight(void)
+{
+	for (int i = 0; i < FLIGHT_IOV; i++)
+		__atomic_store_n(&self.flight.iov[i].iov_len, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&self.flying, NULL, __ATOMIC_RELAXED);
+}
+
+void
+section_landed(void)
+{
+	forget_flight();
+}
+
+void
+section_counted(struct stream *s, ssize_t r)
+{
+	if (__atomic_exchange_n(&self.flight_counted, true, __ATOMIC_RELAXED))
+		return;
+	count_kernel(s, SENT, r > 0 ? (uint64_t)r : 0, stream_chunk(s));
+	if (r > (ssize_t)self.flight_held)
+		count_add(&s->rec->flow[SENT].app_bytes, (uint64_t)r - self.flight_held);
+}
+
+/* What the interrupted flight of `s` achieved; what it has not begun is cancelled. Returns the new
+ * head. If the commit after the flight has already been made, the head has moved (or
+ * nothing is held), and nothing is left to account for. */
+static uint32_t
+settle_flight(struct stream *s, uint32_t head, uint32_t tail)
+{
+	uint64_t went = __atomic_load_n(&self.flight.msg.msg_len, __ATOMIC_RELAXED);
+	uint32_t held = tail - head;
+
+	if (self.flying != s)
+		return head;
+	if (went)
+		section_counted(s, (ssize_t)went);
+	self.flight_counted = true;
+	forget_flight();
+	if (!went || head != self.flight_head || !held)
+		return head;
+	s->left = 1;
+	if (went <= held)
+		return head + (uint32_t)went;
+	/* The interrupted frame is still there: we run above it. */
+	*self.flight_own = went - held;
+	return tail;
+}
+
+/* A thread remembers one section that was settled and has not resumed. A second one (a handler
+ * inside a handler's section, of another stream) is not waited for: its stream stays settled. */
+static void
+mark_settled(struct stream *s)
+{
+	if (self.settled == s)
+		return;
+	if (!self.settled) {
+		self.settled_sp = self.inside_sp;
+		self.settled = s;
+	}
+	__atomic_fetch_add(&stream_cold(s)->nr_settled, 1, __ATOMIC_RELAXED);
+}
+
+/* What earlier calls left held is sent. Returns the new head. */
+static uint32_t
+settle_held(struct stream *s, uint32_t head, uint32_t tail)
+{
+	size_t own_went;
+	ssize_t r;
+
+	if (!section_commit(s, head, tail))
+		return tail;
+	r = section_fly(s, NULL, 0, 0, &own_went);
+	if (!section_ours(s))
+		return tail; /* a handler of this handler was here */
+	section_counted(s, r);
+	section_landed();
+	if (r < 0 && flush_lost(s, tail - head, (int)-r))
+		return tail;
+	if (r <= 0)
+		return head;
+	s->left = 1;
+	return head + (uint32_t)r;
+}
+
+static void
+settle(struct stream *s)
+{
+	uint64_t w = stream_word(s);
+	uint32_t head = w_head(w), tail = w_tail(w);
+
+	mark_settled(s);
+	if (self.pushing)
+		flush_pushed(s);
+	head = settle_flight(s, head, tail);
+	if (head < tail)
+		head = settle_held(s, head, tail);
+	if (head == tail)
+		head = tail = 0;
+	/* Refused: it stays, and nothing is added behind it. */
+	s->cap = tail;
+	s->owner = 0;
+	w = stream_word(s);
+	if (w_holder(w) == self.tid)
+		word_commit(&s->w, w, w_make(0, head, tail));
+	self.inside = NULL;
+}
+
+void
+section_settle(void)
+{
+	struct stream *s = self.inside;
+
+	if (s && section_ours(s))
+		settle(s);
+	self.inside = NULL;
+}
+
+static void
+enter(struct stream *s, bool drop, uintptr_t sp)
+{
+	unsigned spins = 0;
+	uint64_t w, locked;
+
+	if (self.inside && self.inside != s)
+		section_settle();
+	for (;;) {
+		w = stream_word(s);
+		if (w_holder(w) == self.tid) {
+			settle(s);
+			continue;
+		}
+		if (w_holder(w)) {
+			lock_wait(&spins);
+			continue;
+		}
+		locked = drop ? w_make(self.tid, 0, 0) :
+				w_make(self.tid, w_head(w), w_tail(w));
+		self.inside_sp = sp;
+		self.inside = s;
+		if (__atomic_compare_exchange_n(&s->w, &w, locked, false, __ATOMIC_ACQUIRE,
+						__ATOMIC_RELAXED))
+			break;
+	}
+	/* A handler that came in between had sections of its own. */
+	self.inside_sp = sp;
+	self.inside = s;
+}
+
+void
+section_enter(struct stream *s)
+{
+	enter(s, false, (uintptr_t)__builtin_frame_address(0));
+}
+
+void
+section_enter_dropping(struct stream *s)
+{
+	enter(s, true, (uintptr_t)__builtin_frame_address(0));
+}
+
+bool
+section_commit(struct stream *s, uint32_t head, uint32_t tail)
+{
+	uint64_t w = stream_word(s);
+
+	return w_holder(w) == self.tid && word_commit(&s->w, w, w_make(self.tid, head, tail));
+}
+
+static bool
+unlock(struct stream *s)
+{
+	uint64_t w = stream_word(s);
+	bool ours = w_holder(w) == self.tid &&
+		    word_commit(&s->w, w, w_make(0, w_head(w), w_tail(w)));
+
+	self.inside = NULL;
+	return ours;
+}
+
+bool
+section_leave(struct stream *s)
+{
+	bool ours = unlock(s);
+
+	if (!ours)
+		section_resumed(s);
+	return ours;
+}
+
+/* If a handler jumps out while a chunk grows, the tier beside the chunk may not be its own. */
+static void
+take_off(struct stream *s)
+{
+	char *chunk = s->chunk;
+	unsigned tier = chunk && chunk == self.grown ? self.grown_tier : s->tier;
+
+	s->chunk = NULL;
+	s->cap = 0;
+	s->owner = 0;
+	if (chunk)
+		pool_put(chunk, tier, turn_cache(), self.tid);
+}
+
+void
+section_empty(struct stream *s)
+{
+	if (!section_settled(s))
+		take_off(s);
+}
+
+/* All that the settled section may have stored it has stored by now. Whatever a handler does to
+ * this section in turn, the stream stays settled until after its last store. */
+void
+section_resumed(struct stream *s)
+{
+	do {
+		section_enter(s);
+		if (!stream_held(s))
+			take_off(s);
+		if (self.settled == s) {
+			self.settled = NULL;
+			__atomic_fetch_sub(&stream_cold(s)->nr_settled, 1, __ATOMIC_RELEASE);
+		}
+	} while (!unlock(s));
+	self.grown = NULL;
+}
+
+void
+section_reap(void)
+{
+	struct stream *s = self.settled;
+
+	if (s && self_left(self.settled_sp))
+		section_resumed(s);
+}
+
+void
+section_thread_end(void)
+{
+	section_settle();
+	if (self.settled)
+		section_resumed(self.settled);
+}
+
+ssize_t
+section_fly(struct stream *s, const struct iovec *own, int nr_own, int flags, size_t *own_went)
+{
+	struct flight *f = &self.flight;
+	uint64_t w = stream_word(s);
+	int nr = 0;
+
+	if (self.flying && self.flying != s && section_ours(self.flying))
+		settle(self.flying);
+	*own_went = 0;
+	self.flight_own = own_went;
+	self.flight_head = w_head(w);
+	self.flight_held = w_tail(w) - w_head(w);
+	self.flight_counted = false;
+	f->msg = (struct mmsghdr){ .msg_hdr = { .msg_iov = f->iov } };
+	if (w_tail(w) > w_head(w))
+		f->iov[nr++] = (struct iovec){ s->chunk + w_head(w), w_tail(w) - w_head(w) };
+	for (int i = 0; i < nr_own; i++)
+		f->iov[nr++] = own[i];
+	f->msg.msg_hdr.msg_iovlen = (size_t)nr;
+	/* From here on a handler accounts for the flight, or cancels it. One that settled the
+	 * section before could not cancel what was not there yet. */
+	__atomic_store_n(&self.flying, s, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (!section_ours(s)) {
+		forget_flight();
+		return 0;
+	}
+	return sys_fly(s->fd, f, flags);
+}

@@ -1,0 +1,139 @@
+#ifndef WEIR_STREAM_SECTION_H
+#define WEIR_STREAM_SECTION_H
+/* stream/section: the lock of a stream, and what a signal handler does about a section of
+ * its own thread that it interrupted.
+ *
+ * Nothing that may block and no cancellation point lies in a section, and no signal is
+ * blocked for it. So a handler may find that its own thread holds the lock, and must not
+ * wait. It settles the section: it completes the flight under way (the kernel's count is in
+ * memory, what has not begun is cancelled), sends what earlier calls left held, and frees
+ * the lock. The interrupted code, should it ever go on, finds at its next commit that the
+ * word is no longer its own, and begins again. Right whether the handler returns or leaves
+ * by siglongjmp.
+ *
+ * Every change of head and tail is committed by section_commit(). But the interrupted code may
+ * be about to store other fields (chunk, tier, cap, owner), or to copy into the chunk. So
+ * from then on the stream is "settled": nothing new is held on it by any thread, and nobody
+ * gives it a chunk or takes one off, until the interrupted section has come to its
+ * section_leave(), which puts all that right; or, where a handler left it by siglongjmp,
+ * until its thread notices (section_reap()). Meanwhile every write is native.
+ *
+ * Threads: any that passed self_enter(). Signals: safe. */
+#include "stream/stream.h"
+
+#define W_BITS 21
+#define W_MASK ((UINT64_C(1) << W_BITS) - 1)
+
+static inline uint32_t
+w_holder(uint64_t w)
+{
+	return (uint32_t)(w >> (2 * W_BITS));
+}
+
+static inline uint32_t
+w_head(uint64_t w)
+{
+	return (uint32_t)(w >> W_BITS & W_MASK);
+}
+
+static inline uint32_t
+w_tail(uint64_t w)
+{
+	return (uint32_t)(w & W_MASK);
+}
+
+static inline uint64_t
+w_make(uint32_t holder, uint32_t head, uint32_t tail)
+{
+	return (uint64_t)holder << (2 * W_BITS) | (uint64_t)head << W_BITS | tail;
+}
+
+static inline uint64_t
+stream_word(const struct stream *s)
+{
+	return __atomic_load_n(&s->w, __ATOMIC_RELAXED);
+}
+
+static inline uint32_t
+stream_held(const struct stream *s)
+{
+	uint64_t w = stream_word(s);
+
+	return w_tail(w) - w_head(w);
+}
+
+/* One instruction, no bus lock: only this thread and its handlers write the word now. On other
+ * processors than x86-64 a full compare-and-swap. Release: pairs with section_enter(). */
+static inline bool
+word_commit(uint64_t *word, uint64_t old, uint64_t new)
+{
+#if defined(__x86_64__)
+	bool done;
+
+	__asm__ volatile("cmpxchgq %3, %1"
+			 : "=@ccz"(done), "+m"(*word), "+a"(old)
+			 : "r"(new)
+			 : "memory");
+	return done;
+#else
+	return __atomic_compare_exchange_n(word, &old, new, false, __ATOMIC_RELEASE,
+					   __ATOMIC_RELAXED);
+#endif
+}
+
+/* The word is read by its own thread alone between enter and leave: still ours? */
+static inline bool
+section_ours(const struct stream *s)
+{
+	return w_holder(stream_word(s)) == self.tid;
+}
+
+/* An interrupted section may yet store into it: nothing is held, no chunk changes hands. */
+static inline bool
+section_settled(const struct stream *s)
+{
+	return __atomic_load_n(&stream_cold(s)->nr_settled, __ATOMIC_RELAXED) != 0;
+}
+
+/* Takes the lock, waiting for other threads, settling an interrupted section of our own. */
+void section_enter(struct stream *s);
+
+/* The same, and what was held is held no more (its number is another socket by now). */
+void section_enter_dropping(struct stream *s);
+
+/* Gives it back. False: the section was settled by a handler meanwhile; then what it left is
+ * put right here. Each section_enter() has one section_leave(). */
+bool section_leave(struct stream *s);
+
+/* What section_leave() does for a section without one (writer_append). */
+void section_resumed(struct stream *s);
+
+/* With the section entered and nothing held: takes the chunk off and puts it, unless settled. */
+void section_empty(struct stream *s);
+
+/* If a section of this thread was settled and then left by siglongjmp: puts right what it left.
+ * Not from within a section. */
+void section_reap(void);
+
+/* The thread ends: none of its sections will resume. */
+void section_thread_end(void);
+
+/* head and tail change, the lock stays. False: settled meanwhile: begin again. */
+bool section_commit(struct stream *s, uint32_t head, uint32_t tail);
+
+/* If this thread interrupted a section of its own: settles it. Called by what may sleep, end
+ * the process, or leave the handler's frame (the longjmp family). */
+void section_settle(void);
+
+/* With the section entered: sends what is held, followed by the caller's own `nr_own` pieces, as
+ * one flight. Returns what went in all or -errno. To be followed by section_counted(),
+ * section_commit() and section_landed(). Where the section turns out to be settled, *own_went
+ * tells how many of the caller's own bytes went (else it is 0). nr_own < FLIGHT_IOV. */
+ssize_t section_fly(struct stream *s, const struct iovec *own, int nr_own, int flags,
+		    size_t *own_went);
+void section_landed(void);
+
+/* Adds the flight that returned `r` to the counts, unless a handler has done so: what the kernel
+ * got, and as the application's what of that was the caller's own (not the call). */
+void section_counted(struct stream *s, ssize_t r);
+#endif

@@ -1,0 +1,116 @@
+#include "stream/stall.h"
+#include <linux/tcp.h>
+#include <netinet/in.h>
+
+/* A scheduler tick, the step of the kernel's own clock, at HZ=250; and how many streams one look
+ * asks about at a time. */
+enum { JIFFY_NS = 4000000, LOOK_AT_ONCE = 32 };
+
+/* How long the kernel has been busy sending, in microseconds; 0 where it cannot tell. */
+static uint64_t
+busy_us(const struct stream *s)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (!(s->options & OPTION_TCP) ||
+	    sys_getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+		return 0;
+	return info.tcpi_busy_time;
+}
+
+static void
+count_episode(struct stream *s, uint64_t ns)
+{
+	struct flow_rare *rare = &s->rec->rare[SENT];
+	struct totals *totals = &region_get()->totals;
+
+	count_add(&rare->stall_ns, ns);
+	count_add(&totals->episode[bucket_ns(episode_bounds_ns, NR_EPISODE_BOUNDS, ns)], 1);
+	count_add(&totals->episode_ns, ns);
+}
+
+void
+stall_begin(struct stream *s)
+{
+	struct stream_cold *cold = stream_cold(s);
+
+	if (!region_get() || __atomic_exchange_n(&s->stalled, 1, __ATOMIC_ACQ_REL))
+		return;
+	cold->stall_start_ns = sys_now_ns();
+	cold->stall_busy_us = busy_us(s);
+	count_add(&s->rec->rare[SENT].stall_events, 1);
+	__atomic_store_n(&s->rec->rare[SENT].stall_since_ns, (uint64_t)cold->stall_start_ns,
+			 __ATOMIC_RELEASE);
+}
+
+void
+stall_end(struct stream *s)
+{
+	struct stream_cold *cold = stream_cold(s);
+	uint64_t ns, most;
+
+	if (!__atomic_exchange_n(&s->stalled, 0, __ATOMIC_ACQ_REL))
+		return;
+	ns = (uint64_t)(sys_now_ns() - cold->stall_start_ns);
+	if (s->options & OPTION_TCP) {
+		most = (busy_us(s) - cold->stall_busy_us) * 1000 + JIFFY_NS;
+		if (ns > most)
+			ns = most;
+	}
+	__atomic_store_n(&s->rec->rare[SENT].stall_since_ns, 0, __ATOMIC_RELEASE);
+	count_episode(s, ns);
+}
+
+void
+stall_waited(struct stream *s, int64_t start_ns, int64_t end_ns)
+{
+	if (!region_get())
+		return;
+	if (s->stalled) {
+		stall_end(s);
+		return;
+	}
+	count_add(&s->rec->rare[SENT].stall_events, 1);
+	count_episode(s, (uint64_t)(end_ns - start_ns));
+}
+
+void
+stall_writable(int fd)
+{
+	struct stream *s = stream_known(fd);
+
+	if (s && s->stalled)
+		stall_end(s);
+}
+
+static void
+look_at(struct pollfd *pfd, unsigned nr)
+{
+	if (!nr || sys_poll(pfd, nr, 0) <= 0)
+		return;
+	for (unsigned i = 0; i < nr; i++)
+		if (pfd[i].revents)
+			stall_writable(pfd[i].fd);
+}
+
+void
+stall_look(void)
+{
+	struct pollfd pfd[LOOK_AT_ONCE];
+	struct stream *s;
+	unsigned nr = 0;
+
+	for (unsigned i = 0; i < NR_LEAVES; i++)
+		for (int j = 0; stream_leaf[i] && j < 1 << LEAF_BITS; j++) {
+			s = stream_known((int)(i << LEAF_BITS) + j);
+			if (!s || !s->stalled)
+				continue;
+			pfd[nr++] = (struct pollfd){ .fd = s->fd, .events = POLLOUT };
+			if (nr == LOOK_AT_ONCE) {
+				look_at(pfd, nr);
+				nr = 0;
+			}
+		}
+	look_at(pfd, nr);
+}

@@ -1,0 +1,23 @@
+#ifndef WEIR_STREAM_STALL_H
+#define WEIR_STREAM_STALL_H
+/* stream/stall: send backpressure, episode by episode.
+ *
+ * An episode starts when the kernel refuses or shortens a write, or a blocking write has to
+ * wait. It ends when the kernel takes bytes again or the stream is seen writable. It lasts
+ * no longer than tcpi_busy_time (tcp_info, linux/tcp.h) grew meanwhile plus a jiffy: an
+ * application that comes back late is not a slow peer.
+ * Threads: any. Signals: safe. */
+#include "stream/stream.h"
+
+void stall_begin(struct stream *s);
+void stall_end(struct stream *s);
+
+/* A blocking call of `ns` waited: an episode that begins and ends here. */
+void stall_waited(struct stream *s, int64_t start_ns, int64_t end_ns);
+
+/* poll or select says `fd` is writable. */
+void stall_writable(int fd);
+
+/* The keeper's look: ends the episodes of streams that are writable now. */
+void stall_look(void);
+#endif

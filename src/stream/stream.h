@@ -1,0 +1,163 @@
+#ifndef WEIR_STREAM_STREAM_H
+#define WEIR_STREAM_STREAM_H
+/* stream/stream: what is known of every descriptor number, and the private record of each
+ * stream.
+ *
+ * A number is unknown, plain (asked once: no stream), a file (a plain one that never makes a
+ * reader sleep), a socket (stream type, not connected, or listening) or a stream. Numbers
+ * from NR_NUMBERS up, and all of them before stream_init() and after stream_off(), count
+ * as plain: every call on them is native.
+ *
+ * A stream's record is two: the hot cache line below, and a cold part. Both lie in leaves
+ * of 1,024 that are mapped when first needed and never freed or moved, so a racing thread
+ * can at worst meet the next user of a number, never freed memory. All of it lies on
+ * pages that a fork wipes: a child of any kind starts with unknown numbers only.
+ *
+ *   writer:  0 <= head <= tail <= cap <= size of the chunk      held = tail - head
+ *            held == 0  =>  head = tail = 0
+ *            cap != 0   =>  chunk != NULL and owner is the thread whose call took it
+ *
+ * head and tail share one word with the lock: its upper 22 bits are the holder's thread
+ * number, so what a section did is committed by one instruction that fails when a handler
+ * of the same thread settled the section meanwhile (stream/section.h).
+ *
+ * Threads: any. Signals: safe. Errors: what cannot be had makes the number plain, or the
+ * stream bypassed, counted; never an error for the caller. */
+#include "base/self.h"
+#include "count/region.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	NR_NUMBERS = 1 << 20,
+	LEAF_BITS = 10,
+	NR_LEAVES = NR_NUMBERS >> LEAF_BITS
+};
+
+enum kind { KIND_UNKNOWN, KIND_PLAIN, KIND_FILE, KIND_SOCKET, KIND_STREAM };
+enum state { STATE_NONE, STATE_BARE, STATE_LISTENING, STATE_OPEN, STATE_CLOSING };
+
+/* How the socket is set, as far as it rules what may be held. */
+enum option {
+	OPTION_TCP = 1,          /* TCP or MPTCP; else AF_UNIX */
+	OPTION_NODELAY = 2,      /* set by the application */
+	OPTION_CORK = 4,
+	OPTION_NOTSENT = 8,      /* TCP_NOTSENT_LOWAT: never held */
+	OPTION_RCVLOWAT = 16,    /* SO_RCVLOWAT above 1 */
+	OPTION_NONBLOCK = 32,    /* O_NONBLOCK, if OPTION_BLOCK_KNOWN */
+	OPTION_BLOCK_KNOWN = 64,
+	OPTION_CLOEXEC = 128
+};
+
+struct stream {
+	uint64_t w;         /* L: lock holder << 42 | head << 21 | tail */
+	char *chunk;        /* L: NULL none */
+	struct record *rec; /* C while open: its counts; never NULL then */
+	uint32_t cap;       /* L: how far tail may go; 0: nothing is held */
+	uint32_t owner;     /* L: thread whose call took the chunk */
+	uint32_t room;      /* L: bytes the kernel is known to take */
+	uint32_t writer;    /* A: thread that wrote last, */
+	uint32_t turn;      /* A: and its turn then */
+	uint32_t epoch;     /* C: number of forks when it was made: another one now: shared */
+	int32_t fd;         /* C */
+	uint8_t state;      /* L: enum state */
+	uint8_t mode;       /* L: enum mode */
+	uint8_t options;    /* A: enum option */
+	uint8_t tier;       /* L: of the chunk, or the one to begin with */
+	uint8_t nr_writes;  /* A: in this turn, at most 2 */
+	uint8_t chatty;     /* A: two-bit counter: turns that wrote more than once */
+	uint8_t awaited;    /* A: bytes were read since it was last released */
+	uint8_t left;       /* A: a piece left since bytes were last read */
+	uint8_t proven;     /* A: the kernel took the last write or flush whole: may hold */
+	uint8_t role;       /* C: enum role */
+	uint8_t err;        /* L: errno that a flush took, to be given once; 0 none */
+	uint8_t stalled;    /* A: a send backpressure episode runs */
+};
+_Static_assert(sizeof(struct stream) == 64, "one cache line");
+
+struct stream_cold {
+	int64_t first_ns;       /* L: when the first held byte was taken */
+	uint64_t cookie;        /* C: SO_COOKIE */
+	int64_t stall_start_ns; /* A: stream/stall */
+	uint64_t stall_busy_us; /* A: tcpi_busy_time then */
+	uint32_t spawn_epoch;   /* C: number of spawns when it was made */
+	int32_t listener;       /* C: descriptor it was accepted from; -1 none */
+	uint64_t listener_cookie;
+	uint32_t nr_settled;    /* A: stream/section.h; outlives the stream */
+};
+
+/* The look-up. NULL: no stream (or not to be touched now): call natively. Everything but a
+ * known, undisturbed number goes the slow way. */
+extern uint32_t nr_numbers;      /* A: 0: off; NR_NUMBERS */
+extern uint8_t number_kind[];    /* A: enum kind */
+extern struct stream *stream_leaf[]; /* A */
+
+struct stream *stream_meet(int fd);
+
+static inline struct stream *
+stream_at(int fd)
+{
+	unsigned n = (unsigned)fd;
+
+	if (n >= __atomic_load_n(&nr_numbers, __ATOMIC_RELAXED))
+		return NULL;
+	switch (__atomic_load_n(&number_kind[n], __ATOMIC_RELAXED)) {
+	case KIND_PLAIN:
+	case KIND_FILE:
+		return NULL;
+	case KIND_STREAM:
+		if (__builtin_expect(self.ready, 1))
+			return &stream_leaf[n >> LEAF_BITS][n & ((1 << LEAF_BITS) - 1)];
+	}
+	return stream_meet(fd);
+}
+
+/* The same without asking: NULL unless the number is known to be a stream. */
+struct stream *stream_known(int fd);
+struct stream_cold *stream_cold(const struct stream *s);
+
+/* Chunk size of the sent direction in bytes; 0: watched only. */
+uint32_t stream_chunk(const struct stream *s);
+
+/* True if no other process can have it open, as far as we know. */
+bool stream_private(const struct stream *s);
+
+/* Made by fork (every number), and by posix_spawn, system, popen, vfork (those without
+ * close-on-exec): from now on the streams that exist are shared, and never held. */
+void stream_share_all(void);
+void stream_share_inheritable(void);
+void stream_share(struct stream *s); /* one store: also from a vfork child */
+uint32_t stream_nr_open(void);       /* streams of this process */
+
+void stream_init(void); /* from the constructor; makes numbers known */
+void stream_off(void);  /* from now on every call is native, for good */
+
+/* A number was made: whatever was known of it is forgotten. */
+void stream_forget(int fd);             /* by a call that may have made anything */
+void stream_made_plain(int fd);         /* open, pipe, eventfd, ... : certainly no stream */
+void stream_made_socket(int fd, int domain, int type, int protocol); /* socket() */
+void stream_made_pair(int fd, int type);                      /* socketpair(), each end */
+void stream_listening(int fd);                                /* listen() succeeded */
+void stream_accepted(int fd, int listener, int flags);        /* accept4's flags; 0 */
+void stream_connected(int fd, bool pending); /* connect() succeeded or is in progress */
+
+/* close(fd): quiesce, then CLOSING (every call native); after the native close the number is
+ * unknown, unless it was reused meanwhile. NULL-safe. */
+void stream_close_begin(int fd);
+void stream_close_end(int fd);
+
+/* Leaves the stream alone for good, what is held having been flushed. */
+void stream_bypass(int fd, enum bypass_reason why);
+void stream_bypass_all(enum bypass_reason why); /* now and later: nothing is held any more */
+
+/* setsockopt, fcntl(F_SETFL, F_SETFD), ioctl(FIONBIO, FIOCLEX) succeeded: what is remembered of
+ * the options is asked again when next needed. */
+void stream_options_changed(int fd);
+void stream_cloexec_changed(int fd, bool cloexec);
+bool stream_blocking(struct stream *s); /* asks once */
+bool stream_may_block(int fd);          /* the same of any number: a listener, a bare socket */
+
+/* After a native read of a plain number might sleep (a pipe, a tty; not a file, not O_NONBLOCK). */
+bool stream_plain_sleeps(int fd);
+#endif

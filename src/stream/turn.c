@@ -1,0 +1,303 @@
+#include "stream/turn.h"
+#include "base/config.h"
+#include "stream/flush.h"
+#include <pthread.h>
+
+enum { SLAB_THREADS = 16, NR_SLABS = 256, LOOK_BACK = 8, PREDICTED = 2 };
+
+/* Records lie in slabs on pages that a fork wipes; the slabs themselves are used again by a
+ * child. process->nr_threads counts the records in use so far, and is wiped too. */
+static struct thread *slab[NR_SLABS];
+
+/* Its destructor is how the library learns that a thread ends. */
+static pthread_key_t end_key;
+
+static void
+thread_ends(void *unused)
+{
+	(void)unused;
+	if (self_ready())
+		turn_thread_end();
+}
+
+void
+turn_init(void)
+{
+	pthread_key_create(&end_key, thread_ends);
+}
+
+struct thread *
+turn_thread_at(unsigned i)
+{
+	if (i >= __atomic_load_n(&process->nr_threads, __ATOMIC_ACQUIRE))
+		return NULL;
+	return &slab[i / SLAB_THREADS][i % SLAB_THREADS];
+}
+
+static struct thread *
+free_record(void)
+{
+	unsigned nr = process->nr_threads, i;
+	size_t len = SLAB_THREADS * sizeof(struct thread);
+
+	for (i = 0; i < nr; i++)
+		if (!turn_thread_at(i)->tid)
+			return turn_thread_at(i);
+	i = nr / SLAB_THREADS;
+	if (i >= NR_SLABS)
+		return NULL;
+	if (!slab[i]) {
+		slab[i] = sys_map(len, 0);
+		if (slab[i])
+			sys_wipe_on_fork(slab[i], len);
+		else
+			return NULL;
+	}
+	__atomic_store_n(&process->nr_threads, nr + 1, __ATOMIC_RELEASE);
+	return &slab[i][nr % SLAB_THREADS];
+}
+
+struct thread *
+turn_thread(void)
+{
+	struct thread *thread = self.thread;
+
+	if (thread)
+		return thread;
+	if (!lock_take(&process->lock, self.tid))
+		return NULL;
+	thread = free_record();
+	if (thread)
+		__atomic_store_n(&thread->tid, self.tid, __ATOMIC_RELEASE);
+	lock_give(&process->lock);
+	if (!thread) {
+		count_internal(INTERNAL_MEMORY);
+		return NULL;
+	}
+	pthread_setspecific(end_key, thread);
+	self.thread = thread;
+	return thread;
+}
+
+void
+turn_thread_end(void)
+{
+	struct thread *thread = self.thread;
+
+	section_thread_end();
+	turn_flush();
+	if (self.tally && !self.tally_shared)
+		region_tally_put(self.tally);
+	self.tally = NULL;
+	if (!thread)
+		return;
+	self.thread = NULL;
+	pool_drain(&thread->cache, self.tid);
+	__atomic_store_n(&thread->nr_held, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&thread->tid, 0, __ATOMIC_RELEASE);
+}
+
+/* The stream behind an entry of this thread's list, if the entry is still true. */
+static struct stream *
+held_by_us(int fd)
+{
+	struct stream *s = stream_known(fd);
+
+	return s && s->owner == self.tid && stream_held(s) ? s : NULL;
+}
+
+/* The list is changed by one at a time: a handler that interrupted a change does without. */
+static bool
+list_enter(void)
+{
+	if (self.listing_sp && !self_left(self.listing_sp))
+		return false;
+	self.listing_sp = (uintptr_t)__builtin_frame_address(0);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return true;
+}
+
+static void
+list_leave(void)
+{
+	__atomic_store_n(&self.listing_sp, 0, __ATOMIC_RELEASE);
+}
+
+static void
+compact(struct thread *thread)
+{
+	uint32_t nr = thread->nr_held, kept = 0;
+
+	for (uint32_t i = 0; i < nr; i++) {
+		uint32_t j = 0;
+
+		while (j < kept && thread->fd[j] != thread->fd[i])
+			j++;
+		if (j == kept && held_by_us(thread->fd[i]))
+			thread->fd[kept++] = thread->fd[i];
+	}
+	__atomic_store_n(&thread->nr_held, kept, __ATOMIC_RELEASE);
+}
+
+/* Drops the entries that others have flushed, or that are listed twice. */
+static void
+drop_stale(struct thread *thread)
+{
+	if (!thread->nr_held || !list_enter())
+		return;
+	compact(thread);
+	list_leave();
+}
+
+static bool
+list(struct thread *thread, const struct stream *s)
+{
+	uint32_t nr = thread->nr_held;
+
+	for (uint32_t i = nr; i > 0 && i + LOOK_BACK > nr; i--)
+		if (thread->fd[i - 1] == s->fd)
+			return true;
+	if (nr == NR_HELD) {
+		compact(thread);
+		nr = thread->nr_held;
+	}
+	if (nr == NR_HELD)
+		return false;
+	__atomic_store_n(&thread->fd[nr], s->fd, __ATOMIC_RELAXED);
+	__atomic_store_n(&thread->nr_held, nr + 1, __ATOMIC_RELEASE);
+	return true;
+}
+
+bool
+turn_list(struct stream *s)
+{
+	bool listed;
+
+	if (!list_enter())
+		return false;
+	listed = list(self.thread, s);
+	list_leave();
+	return listed;
+}
+
+void
+turn_release(void)
+{
+	int fd = self.awaited - 1;
+	struct stream *s;
+
+	self.awaited = 0;
+	if (!self_ready() || !self.thread)
+		return;
+	s = held_by_us(fd);
+	if (s)
+		stream_flush(s, FLUSH_TURN);
+	drop_stale(self.thread);
+}
+
+static void
+flush_others(void)
+{
+	struct thread *thread = self.thread;
+	struct stream *s;
+
+	for (uint32_t i = 0; i < thread->nr_held; i++) {
+		s = held_by_us(thread->fd[i]);
+		if (s && self.awaited != s->fd + 1)
+			stream_flush(s, FLUSH_SLEEP);
+	}
+	drop_stale(thread);
+}
+
+void
+turn_flush(void)
+{
+	if (!self_ready())
+		return;
+	if (self.awaited)
+		turn_release();
+	if (turn_owes())
+		flush_others();
+}
+
+void
+turn_slept(void)
+{
+	self.turn++;
+	self.wrote = false;
+}
+
+void
+turn_cond(void)
+{
+	bool keep;
+
+	if (!self_ready())
+		return;
+	keep = self.awaited && self.cond_streak >= PREDICTED;
+	if (self.awaited)
+		self.cond_fd = self.awaited;
+	if (self.awaited && !keep)
+		turn_release();
+	if (turn_owes())
+		flush_others();
+	if (!keep)
+		turn_slept();
+}
+
+void
+turn_overdue(void)
+{
+	struct thread *thread = self.thread;
+	int64_t before = sys_now_ns() - (int64_t)config->delay_us * 500;
+	struct stream *s;
+
+	for (uint32_t i = 0; i < thread->nr_held; i++) {
+		s = held_by_us(thread->fd[i]);
+		if (s && stream_cold(s)->first_ns < before)
+			stream_flush(s, FLUSH_DELAY);
+	}
+	drop_stale(thread);
+}
+
+/* A turn of the stream is over: did it write more than once? */
+static void
+learn(struct stream *s)
+{
+	if (s->nr_writes > 1 && s->chatty < 3)
+		s->chatty++;
+	else if (s->nr_writes == 1 && s->chatty > 0)
+		s->chatty--;
+	s->nr_writes = 0;
+}
+
+void
+turn_write(struct stream *s)
+{
+	if (s->writer != self.tid || s->turn != self.turn) {
+		if (s->nr_writes) {
+			learn(s);
+			if (!stream_held(s))
+				s->awaited = 0;
+		}
+		s->writer = self.tid;
+		s->turn = self.turn;
+	}
+	if (self.cond_fd == s->fd + 1) {
+		self.cond_fd = 0;
+		if (self.cond_streak < PREDICTED)
+			self.cond_streak++;
+	}
+}
+
+void
+turn_read(struct stream *s)
+{
+	learn(s);
+	s->awaited = 1;
+	s->left = 0;
+	if (self.cond_fd == s->fd + 1) {
+		self.cond_fd = 0;
+		self.cond_streak = 0;
+	}
+}

@@ -1,0 +1,75 @@
+#ifndef WEIR_STREAM_TURN_H
+#define WEIR_STREAM_TURN_H
+/* stream/turn: what a thread owes before it sleeps.
+ *
+ * A thread that holds bytes has a record (struct thread) that lists the descriptors; entries
+ * are hints, dropped when they turn out stale. The keeper reads the same lists.
+ * At most one stream with held bytes is awaited (self.awaited): it is released, its bytes
+ * flushed, as soon as the thread turns to another stream, a wait call or a sleep.
+ * Threads: own record. Signals: safe. */
+#include "pool/pool.h"
+#include "stream/stream.h"
+
+enum { NR_HELD = 254 };
+
+struct thread {
+	uint32_t tid;     /* A: 0 free */
+	uint32_t nr_held; /* O: entries of fd[]; read by the keeper */
+	int32_t fd[NR_HELD];
+	struct pool_cache cache;
+};
+
+/* From the constructor: how the end of a thread is noticed. Early, so that the key is among the
+ * first, for which a thread's first value needs no memory. */
+void turn_init(void);
+
+/* The caller's record, made on first use; NULL: no memory. */
+struct thread *turn_thread(void);
+/* The i-th record of any thread that ever held, or NULL after the last. */
+struct thread *turn_thread_at(unsigned i);
+void turn_thread_end(void); /* flushes what it holds, gives its record, cache and tally back */
+
+/* Lists `s` among what this thread holds. False: the list is full. */
+bool turn_list(struct stream *s);
+
+/* True: this thread holds bytes (or did, until others flushed them). */
+static inline bool
+turn_owes(void)
+{
+	return self.thread && self.thread->nr_held;
+}
+
+/* Where this thread takes chunks from; NULL: it has no record. */
+static inline struct pool_cache *
+turn_cache(void)
+{
+	return self.thread ? &self.thread->cache : NULL;
+}
+
+/* The thread reads or writes `fd`: another awaited stream is released first. */
+void turn_release(void);
+
+static inline void
+turn_to(int fd)
+{
+	if (self.awaited && self.awaited != fd + 1)
+		turn_release();
+}
+
+/* Before what will sleep: everything leaves. turn_slept() after it, if it really slept. */
+void turn_flush(void);
+void turn_slept(void);
+
+/* Before a sleep on a condition variable or semaphore: as turn_flush() and turn_slept(), but the
+ * awaited stream is kept back where the thread is known to write on. */
+void turn_cond(void);
+
+/* Flushes what is older than half the delay. */
+void turn_overdue(void);
+
+/* Evidence. A write by this thread is about to be decided on: a new turn begins if the writer
+ * slept since. */
+void turn_write(struct stream *s);
+/* Bytes were read. */
+void turn_read(struct stream *s);
+#endif

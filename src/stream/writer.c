@@ -1,0 +1,435 @@
+#include "stream/writer.h"
+#include "base/config.h"
+#include "stream/flush.h"
+#include "stream/keeper.h"
+#include "stream/room.h"
+#include "stream/stall.h"
+#include "stream/turn.h"
+#include <errno.h>
+#include <limits.h>
+
+/* A native call that took longer slept; one that took longer still met backpressure. */
+enum { SLEPT_NS = 5000, WAITED_NS = 1000000 };
+enum { REFUSED_MS = 1000 };
+enum { HOLD_FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE };
+
+struct request {
+	const struct iovec *iov;
+	int nr_iov;
+	int flags;
+	size_t len;
+};
+
+static void
+gather(char *to, const struct request *q)
+{
+	for (int i = 0; i < q->nr_iov; i++) {
+		memcpy(to, q->iov[i].iov_base, q->iov[i].iov_len);
+		to += q->iov[i].iov_len;
+	}
+}
+
+static void
+wrote(struct stream *s)
+{
+	s->nr_writes = s->nr_writes ? 2 : 1;
+	self.wrote = true;
+}
+
+/* A chunk for an empty hold. */
+static bool
+take_chunk(struct stream *s, size_t len)
+{
+	unsigned tier = tier_for(len);
+	char *chunk;
+
+	if (tier < s->tier && s->tier <= tier_for(stream_chunk(s)))
+		tier = s->tier;
+	chunk = pool_get(tier, turn_cache(), self.tid);
+	s->tier = (uint8_t)tier;
+	__atomic_store_n(&s->chunk, chunk, __ATOMIC_RELEASE);
+	return chunk != NULL;
+}
+
+/* Listed first, then the gate is looked at: whoever closes it waits for the sections of what is
+ * listed, and flushes it. The fence pairs with life_shut()'s. */
+static bool
+list_unless_shut(struct stream *s)
+{
+	if (!turn_list(s))
+		return false;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return !__atomic_load_n(&process->gate, __ATOMIC_RELAXED);
+}
+
+/* Begins a hold. False: no room, no chunk, the gate is closed, or what may_hold() saw is true no
+ * more: a native write. */
+static bool
+hold_begin(struct stream *s, size_t len)
+{
+	if (s->state != STATE_OPEN || s->mode != MODE_MANAGED || section_settled(s))
+		return false;
+	if (s->room < 2 * (uint64_t)stream_chunk(s))
+		room_ask(s);
+	if (len > s->room || !take_chunk(s, len))
+		return false;
+	if (!list_unless_shut(s)) {
+		section_empty(s);
+		return false;
+	}
+	__atomic_store_n(&stream_cold(s)->first_ns, sys_now_ns(), __ATOMIC_RELAXED);
+	s->owner = self.tid;
+	s->cap = room_cap(s, s->tier);
+	return true;
+}
+
+/* Copies what is held into a larger chunk. A handler may come between any two stores; `grown`
+ * tells which tier the chunk that it finds on the stream is of. */
+static bool
+grow(struct stream *s, uint32_t tail, unsigned tier)
+{
+	char *old = s->chunk, *new = pool_get(tier, turn_cache(), self.tid);
+	unsigned was = s->tier;
+
+	if (!new)
+		return false;
+	memcpy(new, old, tail);
+	self.grown_tier = tier;
+	__atomic_store_n(&self.grown, new, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->chunk, new, __ATOMIC_RELEASE);
+	s->tier = (uint8_t)tier;
+	__atomic_store_n(&self.grown, NULL, __ATOMIC_RELEASE);
+	pool_put(old, was, turn_cache(), self.tid);
+	return true;
+}
+
+/* `size` bytes in all do not fit, but the chunk may grow a tier or more. */
+static bool
+hold_grow(struct stream *s, uint32_t tail, size_t size)
+{
+	unsigned tier = tier_for(size);
+
+	if (size > stream_chunk(s))
+		return false;
+	if (size > s->room)
+		room_ask(s);
+	if (size > s->room || (tier > s->tier && !grow(s, tail, tier)))
+		return false;
+	s->cap = room_cap(s, s->tier);
+	return true;
+}
+
+/* A write that was counted as held was not committed. */
+static void
+uncount(struct stream *s, size_t n)
+{
+	section_enter(s);
+	count_add_own(&s->rec->flow[SENT].held_calls, (uint64_t)-1);
+	count_add_own(&s->rec->flow[SENT].held_bytes, -(uint64_t)n);
+	section_leave(s);
+}
+
+void
+writer_append_failed(struct stream *s, size_t n)
+{
+	section_resumed(s);
+	uncount(s, n);
+}
+
+/* With the section entered, and nothing of another thread held: appends. DONE; REFUSED: a native
+ * write; FAILED; SETTLED: begin again. */
+static enum outcome
+hold(struct stream *s, const struct request *q, bool *began)
+{
+	uint32_t tail = w_tail(stream_word(s));
+	enum outcome outcome;
+
+	if (tail && !writer_fits(s, tail, q->len) && !hold_grow(s, tail, tail + q->len)) {
+		outcome = flush_locked(s, FLUSH_FULL);
+		if (outcome != DONE)
+			return outcome;
+		tail = 0;
+	}
+	if (!tail && !hold_begin(s, q->len))
+		return REFUSED;
+	if (!section_ours(s))
+		return SETTLED; /* so the chunk may have been appended to */
+	gather(s->chunk + tail, q);
+	count_held(s, q->len);
+	if (!section_commit(s, w_head(stream_word(s)), tail + (uint32_t)q->len)) {
+		uncount(s, q->len);
+		return SETTLED;
+	}
+	*began = !tail;
+	if (s->awaited)
+		self.awaited = s->fd + 1;
+	wrote(s);
+	return DONE;
+}
+
+/* Law of the design: hold only on evidence that more follows. */
+static bool
+has_evidence(const struct stream *s, int flags)
+{
+	return stream_held(s) || s->nr_writes || s->left || s->chatty >= 2 || flags & MSG_MORE;
+}
+
+static bool
+may_hold(struct stream *s, const struct request *q)
+{
+	if (q->len >= stream_chunk(s) || s->mode != MODE_MANAGED || !s->proven ||
+	    !config->delay_us || !config->pool_max || s->options & OPTION_NOTSENT ||
+	    q->flags & ~HOLD_FLAGS || __atomic_load_n(&process->gate, __ATOMIC_RELAXED) ||
+	    !has_evidence(s, q->flags))
+		return false;
+	if (!stream_private(s)) {
+		stream_bypass(s->fd, BYPASS_SHARED);
+		return false;
+	}
+	if (self.settled)
+		section_reap();
+	if (stream_held(s) && s->owner == self.tid)
+		return true;
+	/* Here, not under the lock: both may allocate. */
+	if (!self_enter() || !turn_thread())
+		return false;
+	if (!keeper_start()) {
+		stream_bypass_all(BYPASS_THREAD);
+		return false;
+	}
+	return true;
+}
+
+static bool
+must_not_wait(struct stream *s, int flags)
+{
+	return flags & MSG_DONTWAIT || !stream_blocking(s);
+}
+
+/* What is left of the caller's pieces after `went` bytes, on a blocking socket. */
+static ssize_t
+send_rest(struct stream *s, const struct request *q, size_t went)
+{
+	struct iovec rest[FLIGHT_IOV];
+	struct msghdr msg = { .msg_iov = rest, .msg_iovlen = (size_t)q->nr_iov };
+	int64_t start = sys_now_ns();
+	ssize_t r;
+
+	for (int i = 0; i < q->nr_iov; i++) {
+		size_t skip = went < q->iov[i].iov_len ? went : q->iov[i].iov_len;
+
+		rest[i].iov_base = (char *)q->iov[i].iov_base + skip;
+		rest[i].iov_len = q->iov[i].iov_len - skip;
+		went -= skip;
+	}
+	turn_flush();
+	r = sys_sendmsg(s->fd, &msg, q->flags);
+	count_kernel(s, SENT, r > 0 ? (uint64_t)r : 0, stream_chunk(s));
+	stall_waited(s, start, sys_now_ns());
+	turn_slept();
+	return r;
+}
+
+/* What was held is gone, and `went` of the caller's own bytes with it. Returns the result. */
+static ssize_t
+sent_together(struct stream *s, const struct request *q, size_t went)
+{
+	struct flow *flow = &s->rec->flow[SENT];
+	ssize_t result = (ssize_t)went, r;
+
+	if (went < q->len && !must_not_wait(s, q->flags)) {
+		r = send_rest(s, q, went);
+		if (r > 0 || !went)
+			result = (ssize_t)went + r;
+	} else if (went < q->len) {
+		stall_begin(s);
+		if (!went)
+			result = -EAGAIN;
+	} else if (s->stalled) {
+		stall_end(s);
+	}
+	/* What went with the flight has been counted with it. */
+	count_add(&flow->app_calls, 1);
+	if (result > (ssize_t)went)
+		count_add(&flow->app_bytes, (uint64_t)result - went);
+	if (result > 0)
+		count_size(SIZE_APP_WRITE, (uint64_t)result);
+	wrote(s);
+	return result;
+}
+
+/* The kernel refused although there was room. True: the call says EAGAIN; false: waited. */
+static bool
+wait_refused(struct stream *s, int flags)
+{
+	struct pollfd pfd = { .fd = s->fd, .events = POLLOUT };
+
+	stall_begin(s);
+	if (must_not_wait(s, flags))
+		return true;
+	sys_poll(&pfd, 1, REFUSED_MS);
+	return false;
+}
+
+enum decision { HELD, NATIVE, AGAIN, TOGETHER, ERROR, FULL };
+
+/* A call of a chunk or more goes behind what is held, in one flight. */
+static enum decision
+send_large(struct stream *s, const struct request *q, size_t *went, int *err)
+{
+	switch (flush_with(s, FLUSH_LARGE, q->iov, q->nr_iov, q->flags & MSG_MORE, went, err)) {
+	case DONE:
+		return *went ? TOGETHER : NATIVE;
+	case SETTLED:
+		return *went ? TOGETHER : AGAIN;
+	case REFUSED:
+		return section_ours(s) ? FULL : AGAIN;
+	case FAILED:
+		break;
+	}
+	return *err == EPIPE ? NATIVE : ERROR; /* the native call brings the signal */
+}
+
+/* With the section entered. */
+static enum decision
+decide(struct stream *s, const struct request *q, bool may, bool *began, size_t *went, int *err)
+{
+	enum outcome outcome = DONE;
+
+	if (stream_held(s) && (s->owner != self.tid || (!may && q->len < stream_chunk(s)) ||
+			       q->nr_iov >= FLIGHT_IOV))
+		outcome = flush_locked(s, FLUSH_ORDER);
+	if (outcome == DONE && may) {
+		outcome = hold(s, q, began);
+		if (outcome == DONE)
+			return HELD;
+	} else if (outcome == DONE && stream_held(s)) {
+		return send_large(s, q, went, err);
+	}
+	if (outcome == SETTLED || outcome == FAILED)
+		return AGAIN; /* FAILED: the kept error answers */
+	if (!section_ours(s))
+		return AGAIN;
+	return stream_held(s) ? FULL : NATIVE;
+}
+
+/* A blocking write that may have to wait is a sleep, and maybe an episode of backpressure. */
+static void
+before_native(struct stream *s, const struct request *q)
+{
+	if (q->len <= s->room || must_not_wait(s, q->flags))
+		return;
+	room_ask(s);
+	if (q->len <= s->room)
+		return;
+	turn_flush();
+	self.call_start_ns = sys_now_ns();
+}
+
+/* False: the arguments are not ours to judge. */
+static bool
+measure(struct request *q)
+{
+	if (q->nr_iov <= 0 || q->nr_iov > IOV_MAX)
+		return false;
+	for (int i = 0; i < q->nr_iov; i++)
+		if (__builtin_add_overflow(q->len, q->iov[i].iov_len, &q->len))
+			return false;
+	return q->len && q->len <= SSIZE_MAX;
+}
+
+static bool
+give_error(struct stream *s, ssize_t *result)
+{
+	int err = s->err ? stream_error(s) : 0;
+
+	if (!err)
+		return false;
+	*result = -err;
+	count_app(s, SENT, 0);
+	return true;
+}
+
+bool
+writer_take(struct stream *s, const struct iovec *iov, int nr_iov, int flags, ssize_t *result)
+{
+	struct request q = { .iov = iov, .nr_iov = nr_iov, .flags = flags };
+	enum decision decision;
+	bool may, began = false;
+	size_t went = 0;
+	int err = 0;
+
+	self.call_start_ns = 0;
+	if (!measure(&q))
+		return false;
+	turn_to(s->fd);
+	do {
+		if (give_error(s, result))
+			return true;
+		turn_write(s);
+		may = may_hold(s, &q);
+		decision = NATIVE;
+		if (may || stream_held(s)) {
+			section_enter(s);
+			decision = decide(s, &q, may, &began, &went, &err);
+			section_leave(s);
+		}
+		if (decision == FULL && wait_refused(s, flags)) {
+			err = EAGAIN;
+			decision = ERROR;
+		}
+	} while (decision == AGAIN || decision == FULL);
+	switch (decision) {
+	case HELD:
+		if (began)
+			keeper_notice();
+		*result = (ssize_t)q.len;
+		return true;
+	case TOGETHER:
+		*result = sent_together(s, &q, went);
+		return true;
+	case ERROR:
+		*result = -err;
+		count_app(s, SENT, 0);
+		return true;
+	default:
+		before_native(s, &q);
+		return false;
+	}
+}
+
+static void
+timed(struct stream *s)
+{
+	int64_t start = self.call_start_ns, now = sys_now_ns();
+
+	self.call_start_ns = 0;
+	if (now - start > WAITED_NS)
+		stall_waited(s, start, now);
+	if (now - start > SLEPT_NS)
+		turn_slept();
+}
+
+void
+writer_sent(struct stream *s, size_t len, ssize_t r)
+{
+	uint64_t went = r > 0 ? (uint64_t)r : 0;
+
+	count_app(s, SENT, went);
+	count_kernel(s, SENT, went, stream_chunk(s));
+	if (went) {
+		s->left = 1;
+		wrote(s);
+		room_use(s, went);
+		if (went == len)
+			s->proven = 1;
+		if (s->stalled)
+			stall_end(s);
+	} else if (r < 0 && r != -EAGAIN && r != -EINTR) {
+		count_error(OP_WRITE, (int)-r);
+	}
+	if (self.call_start_ns)
+		timed(s);
+	else if (len && (r == -EAGAIN || (went && went < len)))
+		stall_begin(s);
+}

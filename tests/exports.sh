@@ -1,0 +1,76 @@
+#!/bin/bash
+# What the built library shows to the world: it exports exactly the hooked names that this libc has, needs libc alone,
+# and no floor below interpose calls a hooked name, by which the library would enter itself.
+#
+#   WEIR_LIB=.../libweir.so WEIR_BUILD=... tests/exports.sh
+set -uo pipefail
+export LC_ALL=C
+
+source_dir=${WEIR_SOURCE:-$(cd "$(dirname "$0")/.." && pwd)}
+build=${WEIR_BUILD:-$source_dir/build}
+lib=${WEIR_LIB:-$build/src/.libs/libweir.so}
+list=$source_dir/src/libweir.sym
+work=$(mktemp -d) || exit 99
+trap 'rm -rf "$work"' EXIT
+
+nr=0
+result() { # result STATUS TEXT [FILE with what is wrong]
+	nr=$((nr + 1))
+	if [[ $1 -eq 0 ]]; then
+		echo "ok $nr - $2"
+	else
+		echo "not ok $nr - $2"
+		if [[ -n ${3:-} ]]; then sed 's/^/#   /' "$3"; fi
+	fi
+}
+skip() { # skip TEXT WHY
+	nr=$((nr + 1))
+	echo "ok $nr - $1 # SKIP $2"
+}
+empty() { [[ ! -s $1 ]]; }
+
+echo "1..6"
+
+sort -u "$list" | cmp -s - "$list"
+result $? "src/libweir.sym is sorted, each name once"
+
+# Only what libc.so.6 has can be hooked; a name it lacks is one of another version, not an error.
+libc=$(ldd "$lib" | sed -n 's/.*libc\.so\.6 => \([^ ]*\).*/\1/p')
+nm -D --defined-only "${libc:-/lib/x86_64-linux-gnu/libc.so.6}" | awk '{ sub(/@.*/, "", $3); print $3 }' |
+	sort -u >"$work/libc"
+nm -D --defined-only "$lib" | awk '{ sub(/@.*/, "", $3); print $3 }' | sort -u >"$work/exported"
+sort -u "$list" | comm -12 - "$work/libc" >"$work/wanted"
+
+comm -23 "$work/wanted" "$work/exported" >"$work/missing"
+empty "$work/missing"
+result $? "every hooked name is exported ($(wc -l <"$work/wanted"))" "$work/missing"
+
+sort -u "$list" | comm -13 - "$work/exported" >"$work/extra"
+empty "$work/extra"
+result $? "nothing else is exported" "$work/extra"
+
+comm -23 "$work/exported" "$work/libc" >"$work/foreign"
+empty "$work/foreign"
+result $? "nothing is exported that this libc lacks" "$work/foreign"
+
+if [[ -n ${WEIR_SANITIZER:-} ]]; then
+	skip "the library needs libc alone" "a sanitizer brings its own library"
+else
+	readelf -d "$lib" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
+		grep -vE '^(libc\.so\.6|ld-linux.*\.so\.[0-9])$' >"$work/needed"
+	empty "$work/needed"
+	result $? "the library needs libc alone" "$work/needed"
+fi
+
+# base/sys is the one file below interpose that may reach for libc's own functions.
+find "$build/src/base" "$build/src/count" "$build/src/pool" "$build/src/stream" "$build/src/waits" \
+	"$build/src/metrics" -path '*/.libs/*.o' ! -path '*/base/.libs/sys.o' >"$work/objects"
+if empty "$work/objects"; then
+	echo "no objects under $build/src" >"$work/calls"
+else
+	xargs nm -A -u <"$work/objects" | awk '{ print $NF, $1 }' | sort >"$work/undefined"
+	{ cat "$list"; printf '%s\n' malloc calloc realloc free __errno_location; } | sort -u |
+		join - "$work/undefined" >"$work/calls"
+fi
+empty "$work/calls"
+result $? "no floor below interpose calls a hooked name, malloc or errno" "$work/calls"

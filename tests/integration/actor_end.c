@@ -1,0 +1,195 @@
+/* Every way to end a process: what was written before it must arrive. */
+#include "actor.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+static int stream;
+
+static int
+end_return(int fd, char **args)
+{
+	(void)fd;
+	(void)args;
+	return 3;
+}
+
+static void
+write_late(void)
+{
+	put(stream, "late;");
+}
+
+static void
+handler_exits(int sig)
+{
+	(void)sig;
+	_exit(5);
+}
+
+static void
+handler_writes_and_exits(int sig)
+{
+	(void)sig;
+	put(stream, "handler;");
+	_exit(5);
+}
+
+static void
+end_by_call(const char *how)
+{
+	if (!strcmp(how, "exit"))
+		exit(3);
+	if (!strcmp(how, "_exit"))
+		_exit(3);
+	if (!strcmp(how, "_Exit"))
+		_Exit(3);
+	if (!strcmp(how, "quick_exit"))
+		quick_exit(3);
+	if (!strcmp(how, "syscall-exit"))
+		syscall(SYS_exit_group, 3);
+	if (!strcmp(how, "pthread_exit"))
+		pthread_exit(NULL);
+	if (!strcmp(how, "abort"))
+		abort();
+	if (!strcmp(how, "assert"))
+		__assert_fail("held bytes leave", "actor", 1, "end_by_call");
+}
+
+static void
+end_by_signal(const char *how, int sig)
+{
+	union sigval value = { .sival_int = 0 };
+
+	if (!strcmp(how, "raise"))
+		raise(sig);
+	if (!strcmp(how, "kill"))
+		kill(getpid(), sig);
+	if (!strcmp(how, "kill0"))
+		kill(0, sig);
+	if (!strcmp(how, "kill-group"))
+		kill(-getpgrp(), sig);
+	if (!strcmp(how, "killpg"))
+		killpg(getpgrp(), sig);
+	if (!strcmp(how, "tgkill"))
+		tgkill(getpid(), gettid(), sig);
+	if (!strcmp(how, "syscall-tgkill"))
+		syscall(SYS_tgkill, getpid(), gettid(), sig);
+	if (!strcmp(how, "pthread_kill"))
+		pthread_kill(pthread_self(), sig);
+	if (!strcmp(how, "sigqueue"))
+		sigqueue(getpid(), sig, value);
+	say("survived %s", how);
+}
+
+static int
+end_call(int fd, char **args)
+{
+	stream = fd;
+	if (args[1] && !strcmp(args[1], "caught"))
+		signal(SIGABRT, handler_writes_and_exits);
+	if (args[1] && !strcmp(args[1], "atexit"))
+		atexit(write_late);
+	if (args[1] && !strcmp(args[1], "at_quick_exit"))
+		at_quick_exit(write_late);
+	end_by_call(args[0]);
+	return 1;
+}
+
+/* die HOW SIGNAL: by a signal to itself, at its default. */
+static int
+end_die(int fd, char **args)
+{
+	(void)fd;
+	end_by_signal(args[0], atoi(args[1]));
+	return 1;
+}
+
+/* handled HOW SIGNAL [writes]: the handler leaves by _exit. */
+static int
+end_handled(int fd, char **args)
+{
+	stream = fd;
+	signal(atoi(args[1]), args[2] ? handler_writes_and_exits : handler_exits);
+	end_by_signal(args[0], atoi(args[1]));
+	return 1;
+}
+
+/* A signal from elsewhere while the program computes. */
+static int
+end_alarm(int fd, char **args)
+{
+	struct itimerval in = { .it_value = { .tv_usec = 20000 } };
+
+	stream = fd;
+	signal(SIGALRM, args[0] ? handler_writes_and_exits : handler_exits);
+	setitimer(ITIMER_REAL, &in, NULL);
+	put(fd, "4;");
+	put(fd, "5;");
+	spin_ms(2000);
+	return 1;
+}
+
+static void *
+thread_ends_process(void *how)
+{
+	put(stream, "4;");
+	put(stream, "5;");
+	end_by_call(how);
+	return NULL;
+}
+
+/* thread HOW: another thread ends the process while main computes. */
+static int
+end_thread(int fd, char **args)
+{
+	pthread_t thread;
+
+	stream = fd;
+	pthread_create(&thread, NULL, thread_ends_process, args[0]);
+	spin_ms(2000);
+	return 1;
+}
+
+static void *
+thread_outlives_main(void *nothing)
+{
+	(void)nothing;
+	wait_for_harness();
+	put(stream, "4;");
+	put(stream, "5;");
+	say("slept");
+	return NULL;
+}
+
+/* main's pthread_exit with another thread that goes on writing. */
+static int
+end_main_thread(int fd, char **args)
+{
+	pthread_t thread;
+
+	(void)args;
+	stream = fd;
+	pthread_create(&thread, NULL, thread_outlives_main, NULL);
+	put(fd, "main;");
+	note_time("sleep");
+	pthread_exit(NULL);
+}
+
+const struct command end_commands[] = {
+	{ "return", end_return, TURN },
+	{ "end", end_call, TURN },
+	{ "die", end_die, TURN },
+	{ "handled", end_handled, TURN },
+	{ "alarm", end_alarm, TURN },
+	{ "thread", end_thread, TURN },
+	{ "main-thread", end_main_thread, TURN },
+	{ 0 },
+};

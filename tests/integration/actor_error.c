@@ -1,0 +1,193 @@
+/* Errors: what a write, a flush and a reset tell the application, and when. */
+#include "actor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t nr_pipes;
+
+static void
+count_pipe(int sig)
+{
+	(void)sig;
+	nr_pipes++;
+}
+
+/* The harness resets the connection and then wakes us. */
+static void
+wait_for_reset(int fd)
+{
+	struct pollfd p = { .fd = fd };
+
+	say("reset now");
+	wait_for_harness();
+	poll(&p, 1, 5000); /* ERR or HUP */
+}
+
+struct seen {
+	int resets, pipes, others, sleeps;
+};
+
+static void
+see(struct seen *seen, long rc)
+{
+	if (rc >= 0)
+		return;
+	if (errno == ECONNRESET)
+		seen->resets++;
+	else if (errno == EPIPE)
+		seen->pipes++;
+	else
+		seen->others++;
+}
+
+/*
+ * Writes after a reset until EPIPE has come three times. How many writes still
+ * succeed is the library's affair (held ones do); that a reset is told at most once,
+ * that EPIPE follows and stays, that no data call goes on succeeding is not.
+ */
+static void
+write_until_pipe(int fd, int flags)
+{
+	struct seen seen = { 0 };
+	int calls = 0;
+
+	while (seen.pipes < 3 && calls++ < 12) {
+		see(&seen,
+		    flags ? send(fd, "late;", 5, MSG_NOSIGNAL) : write(fd, "late;", 5));
+		if (calls % 2 == 0)
+			usleep(500); /* what is held leaves, and meets the reset */
+	}
+	say("resets %d pipes %d others %d", seen.resets, seen.pipes, seen.others);
+	say("SIGPIPE %s", nr_pipes ? "yes" : "no");
+}
+
+/* reset ignored|handled|nosignal|default */
+static int
+error_reset(int fd, char **args)
+{
+	if (!strcmp(args[0], "ignored"))
+		signal(SIGPIPE, SIG_IGN);
+	if (!strcmp(args[0], "handled"))
+		signal(SIGPIPE, count_pipe);
+	wait_for_reset(fd);
+	write_until_pipe(fd, !strcmp(args[0], "nosignal"));
+	return 0;
+}
+
+/* A flush meets the reset: it is told once, by whoever asks first. */
+static int
+error_told_once(int fd, char **args)
+{
+	struct seen seen = { 0 };
+	int error = 0, nr_errors = 0;
+	socklen_t len = sizeof error;
+	char byte;
+
+	signal(SIGPIPE, SIG_IGN);
+	wait_for_reset(fd);
+	see(&seen, write(fd, "a;", 2));
+	see(&seen, write(fd, "b;", 2));
+	see(&seen, write(fd, "c;", 2));
+	usleep(1000); /* held bytes leave, and find the reset */
+	for (int i = 0; i < 3; i++) {
+		if (!strcmp(args[0], "read")) {
+			see(&seen, read(fd, &byte, 1));
+		} else {
+			getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len);
+			nr_errors += error == ECONNRESET;
+		}
+	}
+	say("told %d others %d", seen.resets + nr_errors, seen.others);
+	return 0;
+}
+
+static int
+error_shutdown(int fd, char **args)
+{
+	(void)args;
+	signal(SIGPIPE, count_pipe);
+	result("shutdown", shutdown(fd, SHUT_WR));
+	result("write", write(fd, "no", 2));
+	say("SIGPIPE %d", (int)nr_pipes);
+	result("send", send(fd, "no", 2, MSG_NOSIGNAL));
+	say("SIGPIPE %d", (int)nr_pipes);
+	result("write", write(fd, "", 0));
+	result("writev", writev(fd, &(struct iovec){ "no", 2 }, 1));
+	say("SIGPIPE %d", (int)nr_pipes);
+	return 0;
+}
+
+/* Nothing of this moves a byte; what was held stays in order around it. */
+static int
+error_arguments(int fd, char **args)
+{
+	struct iovec iov[2] = { { "ab", 2 }, { "cd", 2 } };
+	struct iovec over[2] = { { "ab", (size_t)-1 >> 1 }, { "cd", 2 } };
+	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2000 };
+	/* volatile: the compiler must not see how wrong these are */
+	void *volatile bad = (void *)8;
+	volatile int negative = -1, too_many = 1025;
+
+	(void)args;
+	result("write 0", write(fd, "x", 0));
+	result("send 0", send(fd, "x", 0, 0));
+	result("write null 0", write(fd, NULL, 0));
+	result("writev 0", writev(fd, iov, 0));
+	result("writev -1", writev(fd, iov, negative));
+	result("writev 1025", writev(fd, iov, too_many));
+	put(fd, "4;");
+	result("writev over", writev(fd, over, 2));
+	result("sendmsg 2000", sendmsg(fd, &msg, 0));
+	result("sendmmsg 0", sendmmsg(fd, NULL, 0, 0));
+	put(fd, "5;");
+	/* A small one may fault: it is copied where the call is made. */
+	result("write bad", write(fd, bad, 1 << 20));
+	put(fd, "6;");
+	result("send bad", send(fd, bad, 1 << 20, 0));
+	result("write closed", write(190, "x", 1));
+	result("send pipe", send(0, "x", 1, 0));
+	put(fd, "7;");
+	result("sendto name", sendto(fd, "8;", 2, 0, NULL, 0));
+	result("pwritev2 flags", pwritev2(fd, iov, 1, -1, 0x4000));
+	put(fd, "9;");
+	return 0;
+}
+
+/* Writes on a socket that is no stream yet, or whose connect is under way. */
+static int
+error_unconnected(int unused, char **args)
+{
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int un = socket(AF_UNIX, SOCK_STREAM, 0);
+	char byte;
+
+	(void)unused;
+	(void)args;
+	signal(SIGPIPE, count_pipe);
+	result("write inet", write(fd, "x", 1));
+	result("write unix", write(un, "x", 1));
+	result("send inet", send(fd, "x", 1, MSG_NOSIGNAL));
+	say("SIGPIPE %d", (int)nr_pipes);
+	result("listen", listen(fd, 1));
+	result("write listening", send(fd, "x", 1, MSG_NOSIGNAL));
+	result("read listening", read(fd, &byte, 1));
+	return 0;
+}
+
+const struct command error_commands[] = {
+	{ "reset", error_reset, TURN },
+	{ "told-once", error_told_once, TURN },
+	{ "shutdown", error_shutdown, TURN },
+	{ "arguments", error_arguments, TURN },
+	{ "unconnected", error_unconnected, NOTHING },
+	{ 0 },
+};

@@ -1,0 +1,240 @@
+/* Handlers that write, handlers that leave by siglongjmp, cancelled writers. */
+#include "actor.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+/* Records of eight bytes: a writer's letter, six digits, ';'. */
+#define RECORD 8
+#define RECORDS 60000
+
+static int stream;
+static volatile int nr_handler;
+static sigjmp_buf away;
+static volatile sig_atomic_t may_jump;
+
+static void
+put_record(char who, int nr)
+{
+	char text[RECORD + 1];
+
+	/* No stdio: a handler that jumps may interrupt this. */
+	text[0] = who;
+	for (int i = 6; i > 0; i--, nr /= 10)
+		text[i] = (char)('0' + nr % 10);
+	text[7] = ';';
+	text[8] = '\0';
+	put(stream, text);
+}
+
+static void
+timer(int usec)
+{
+	struct itimerval every = { { 0, usec }, { 0, usec } };
+
+	setitimer(ITIMER_REAL, &every, NULL);
+}
+
+static void
+write_record(int sig)
+{
+	(void)sig;
+	put_record('h', nr_handler++);
+}
+
+static void
+jump(int sig)
+{
+	(void)sig;
+	if (may_jump)
+		siglongjmp(away, 1);
+}
+
+static void
+catch_alarm(void (*handler)(int))
+{
+	struct sigaction action = { .sa_handler = handler, .sa_flags = SA_RESTART };
+
+	sigaction(SIGALRM, &action, NULL);
+}
+
+/* main and a handler write to the same stream. */
+static int
+signal_writes(int fd, char **args)
+{
+	(void)args;
+	stream = fd;
+	catch_alarm(write_record);
+	timer(300);
+	for (int i = 0; i < RECORDS; i++) {
+		put_record('m', i);
+		if (i % 1000 == 0)
+			poll(NULL, 0, 1);
+	}
+	timer(0);
+	put(fd, "end;");
+	say("~main %d", RECORDS);
+	say("~handler %d", nr_handler);
+	return 0;
+}
+
+static volatile int nr_main;
+
+static void
+leave(int sig)
+{
+	(void)sig;
+	say("~main %d", nr_main);
+	_exit(4);
+}
+
+/* A handler ends the process in the middle of main's writes. */
+static int
+signal_exits(int fd, char **args)
+{
+	(void)args;
+	stream = fd;
+	catch_alarm(leave);
+	timer(20000);
+	for (nr_main = 0; nr_main < 1000000000; nr_main++)
+		put_record('m', nr_main);
+	return 1;
+}
+
+/* The number moves on before the write, so a record cut by a jump is one gap. */
+static int
+signal_jumps(int fd, char **args)
+{
+	static volatile int nr, nr_jumps;
+
+	(void)args;
+	stream = fd;
+	catch_alarm(jump);
+	timer(300);
+	if (sigsetjmp(away, 1))
+		nr_jumps++;
+	may_jump = 1;
+	while (nr < RECORDS)
+		put_record('m', nr++);
+	may_jump = 0;
+	timer(0);
+	put(fd, "end;");
+	say("~main %d", nr);
+	say("~jumps %d", nr_jumps);
+	return 0;
+}
+
+static atomic_int progress;
+
+static void *
+write_for_ever(void *nothing)
+{
+	(void)nothing;
+	for (int i = 0;; i++) {
+		put_record('t', i);
+		atomic_store(&progress, i);
+	}
+	return NULL;
+}
+
+/* A writer is cancelled in the middle of its writes, again and again. */
+static int
+signal_cancels(int fd, char **args)
+{
+	pthread_t thread;
+	void *value;
+	int nr_cancelled = 0;
+
+	(void)args;
+	stream = fd;
+	for (int i = 0; i < 50; i++) {
+		atomic_store(&progress, 0);
+		pthread_create(&thread, NULL, write_for_ever, NULL);
+		while (atomic_load(&progress) < 40)
+			;
+		pthread_cancel(thread);
+		pthread_join(thread, &value);
+		nr_cancelled += value == PTHREAD_CANCELED;
+		put_record('m', i);
+		put_record('m', i);
+	}
+	put(fd, "end;");
+	say("cancelled %d", nr_cancelled);
+	return 0;
+}
+
+/* Blocked in read: cancelled there, with bytes written before. */
+static void *
+write_and_read(void *nothing)
+{
+	char byte;
+
+	(void)nothing;
+	put(stream, "4;");
+	put(stream, "5;");
+	atomic_store(&progress, 1);
+	return (void *)(intptr_t)read(stream, &byte, 1);
+}
+
+static int
+signal_cancels_read(int fd, char **args)
+{
+	pthread_t thread;
+	void *value;
+
+	(void)args;
+	stream = fd;
+	pthread_create(&thread, NULL, write_and_read, NULL);
+	while (!atomic_load(&progress))
+		;
+	usleep(5000); /* it is in read by now, or cancelled on its way in */
+	pthread_cancel(thread);
+	pthread_join(thread, &value);
+	say("cancelled %d", value == PTHREAD_CANCELED);
+	put(fd, "6;");
+	put(fd, "7;");
+	return 0;
+}
+
+static void *
+write_records(void *who)
+{
+	for (int i = 0; i < 20000; i++)
+		put_record(*(char *)who, i);
+	return NULL;
+}
+
+/* Four threads share the stream; each one's records stay whole and in order. */
+static int
+signal_threads(int fd, char **args)
+{
+	pthread_t threads[4];
+	static char who[] = "abcd";
+
+	(void)args;
+	stream = fd;
+	for (int i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, write_records, &who[i]);
+	for (int i = 0; i < 4; i++)
+		pthread_join(threads[i], NULL);
+	put(fd, "end;");
+	return 0;
+}
+
+const struct command signal_commands[] = {
+	{ "handler-writes", signal_writes, TURN },
+	{ "handler-jumps", signal_jumps, TURN },
+	{ "handler-exits", signal_exits, TURN },
+	{ "cancels", signal_cancels, TURN },
+	{ "cancels-read", signal_cancels_read, TURN },
+	{ "threads", signal_threads, TURN },
+	{ 0 },
+};

@@ -1,0 +1,82 @@
+/* sleep NAME: one sleeping call right behind a turn. Its bytes must be out meanwhile. */
+#include "actor_sleep.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const struct sleeping *
+find_sleep(const char *name)
+{
+	static const struct sleeping *const tables[] = {
+		wait_sleeps,
+		clock_sleeps,
+		thread_sleeps,
+		socket_sleeps,
+	};
+
+	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+		for (const struct sleeping *s = tables[i]; s->name; s++) {
+			if (strcmp(s->name, name) == 0)
+				return s;
+		}
+	}
+	return NULL;
+}
+
+static void
+do_nothing(int sig)
+{
+	(void)sig;
+}
+
+/* Without SA_RESTART: SIGUSR1 is how the harness ends a sleep. */
+static void
+catch_wake(void)
+{
+	struct sigaction action = { .sa_handler = do_nothing };
+
+	sigaction(SIGUSR1, &action, NULL);
+}
+
+static int
+sleep_run(int unused, char **args)
+{
+	const struct sleeping *sleeping = find_sleep(args[0]);
+	int fd;
+
+	(void)unused;
+	if (!sleeping) {
+		say("no sleep %s", args[0]);
+		return 98;
+	}
+	catch_wake();
+	if (sleeping->prepare)
+		sleeping->prepare();
+	fd = actor_open();
+	actor_turn(fd);
+	note_time("sleep");
+	sleeping->sleep(fd);
+	say("slept");
+	return 0;
+}
+
+/* No call at all: only the keeper can help. */
+static int
+sleep_busy(int fd, char **args)
+{
+	(void)fd;
+	(void)args;
+	note_time("sleep");
+	spin_ms(400);
+	note_time("spun");
+	return 0;
+}
+
+const struct command sleep_commands[] = {
+	{ "sleep", sleep_run, NOTHING },
+	{ "busy", sleep_busy, TURN },
+	{ 0 },
+};

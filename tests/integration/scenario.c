@@ -1,0 +1,222 @@
+/* Running a scenario's two halves and comparing them. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scenario.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#define RUN_MS 8000
+#define MAX_WORDS 8
+
+struct words {
+	char text[256];
+	const char *word[MAX_WORDS + 1];
+};
+
+static void
+split(struct words *words, const char *command)
+{
+	char *save = NULL;
+	size_t nr = 0;
+
+	memset(words, 0, sizeof *words);
+	snprintf(words->text, sizeof words->text, "%s", command);
+	for (char *w = strtok_r(words->text, " ", &save); w && nr < MAX_WORDS;
+	     w = strtok_r(NULL, " ", &save))
+		words->word[nr++] = w;
+}
+
+static size_t
+expected_early(const struct scenario *s)
+{
+	return strlen(s->early ? s->early : PREFIX);
+}
+
+static void
+wake(struct run *run, unsigned flags)
+{
+	if (flags & WAKE_STDIN)
+		run_wake(run);
+	if (flags & WAKE_SIGNAL)
+		kill(run->pid, SIGUSR1);
+	if (flags & WAKE_STREAM)
+		run_send(run, "x");
+}
+
+void
+scenario_run(struct run *run, const struct scenario *s, enum kind kind, enum half half)
+{
+	struct words words;
+	struct options options = { .kind = kind, .half = half, .env = s->env };
+
+	split(&words, s->command);
+	options.command = words.word[0];
+	options.args = words.word + 1;
+	options.no_greeting = (s->flags & NO_GREETING) != 0;
+	options.oob_inline = (s->flags & OOB_INLINE) != 0;
+	run_start(run, &options);
+	run->options.command = s->command;
+	run->options.args = run->options.env = NULL; /* they do not outlive this call */
+	if (s->flags & (WAKE_STDIN | WAKE_SIGNAL | WAKE_STREAM)) {
+		/* "~sleep" first: a signal that comes before the call is lost. */
+		run_until_log(run, "~sleep ", RUN_MS);
+		run_until_bytes(run, expected_early(s), 2000);
+		for (int i = 0; i < 500 && !strstr(run->log, "slept"); i++) {
+			wake(run, s->flags);
+			run_until_log(run, "slept", 10);
+		}
+	}
+	if (!run_until_over(run, RUN_MS)) {
+		run_explain(run);
+		fail_msg("it did not end");
+	}
+}
+
+void
+assert_in_time(const struct run *run, size_t total, int within)
+{
+	int64_t from = run_noted(run, "sleep"), there = run_arrival(run, total);
+	int64_t late = (there - from) / 1000000;
+
+	if (from < 0 || there < 0 || late > within) {
+		run_explain(run);
+		fail_msg("%zu bytes were out %lld ms after the call began, limit %d",
+			 total, (long long)late, within);
+	}
+}
+
+static void
+check_half(const struct run *run, const struct scenario *s)
+{
+	char *log = run_compared_log(run);
+	int bad = 0;
+
+	if (s->bytes && !(s->flags & PREFIX_ONLY && run->options.half == PRELOADED))
+		bad |= run->len != strlen(s->bytes) || strcmp(run->bytes, s->bytes);
+	if (s->log)
+		bad |= strcmp(log, s->log) != 0;
+	if (s->status != ANY_STATUS)
+		bad |= run->status != s->status;
+	free(log);
+	if (bad) {
+		run_explain(run);
+		fail_msg("not what was expected of %s", s->command);
+	}
+	if (s->flags & IN_TIME)
+		assert_in_time(run, expected_early(s), s->within ? s->within : 300);
+}
+
+static int
+same_bytes(const struct run *native, const struct run *other, unsigned flags)
+{
+	if (flags & PREFIX_ONLY)
+		return other->len <= native->len &&
+		       !memcmp(native->bytes, other->bytes, other->len);
+	return native->len == other->len &&
+	       !memcmp(native->bytes, other->bytes, native->len);
+}
+
+static int
+same_stderr(const char *native, const char *other, unsigned flags)
+{
+	const char *end = strchr(other, '\n');
+
+	if (strcmp(native, other) == 0)
+		return 1;
+	return flags & ONE_LINE && !*native && end && !end[1];
+}
+
+static void
+compare(const struct run *native, const struct run *other, const struct scenario *s)
+{
+	char *a = run_compared_log(native), *b = run_compared_log(other);
+	const char *what = NULL;
+
+	if (!same_bytes(native, other, s->flags))
+		what = "bytes";
+	else if (native->end != other->end)
+		what = "end of the stream";
+	else if (strcmp(a, b))
+		what = "log";
+	else if (!same_stderr(native->err, other->err, s->flags))
+		what = "stderr";
+	else if (native->status != other->status)
+		what = "status";
+	free(a);
+	free(b);
+	if (what) {
+		run_explain(native);
+		run_explain(other);
+		fail_msg("%s of %s differs from the native run", what, s->command);
+	}
+}
+
+static int
+test_kind(const struct scenario *s, enum kind kind)
+{
+	struct run native, other;
+
+	if (s->flags & PLAIN_BUILD && harness_sanitized())
+		return 0;
+	scenario_run(&native, s, kind, NATIVE);
+	if (s->flags & MAY_SKIP && strstr(native.log, "skip")) {
+		run_finish(&native);
+		return 0;
+	}
+	check_half(&native, s);
+	scenario_run(&other, s, kind, PRELOADED);
+	check_half(&other, s);
+	compare(&native, &other, s);
+	run_finish(&native);
+	run_finish(&other);
+	return 1;
+}
+
+void
+scenario_test(void **state)
+{
+	const struct scenario *s = *state;
+	unsigned kinds = s->kinds ? s->kinds : ALL_KINDS;
+	int nr = 0;
+
+	for (enum kind kind = 0; kind < NR_KINDS; kind++) {
+		if (kinds & BIT(kind))
+			nr += test_kind(s, kind);
+	}
+	if (!nr)
+		skip();
+}
+
+int
+scenario_main_with(const char *group, const struct scenario *scenarios, size_t nr,
+		   const struct CMUnitTest *more, size_t nr_more)
+{
+	int rc = harness_init();
+	struct CMUnitTest *tests;
+
+	if (rc)
+		return rc;
+	tests = calloc(nr + nr_more, sizeof *tests);
+	for (size_t i = 0; i < nr; i++) {
+		tests[i].name = scenarios[i].name;
+		tests[i].test_func = scenario_test;
+		tests[i].teardown_func = harness_clean;
+		tests[i].initial_state = (void *)&scenarios[i];
+	}
+	if (nr_more)
+		memcpy(tests + nr, more, nr_more * sizeof *tests);
+	rc = _cmocka_run_group_tests(group, tests, nr + nr_more, NULL, NULL);
+	free(tests);
+	return rc;
+}
+
+int
+scenario_main(const char *group, const struct scenario *scenarios, size_t nr)
+{
+	return scenario_main_with(group, scenarios, nr, NULL, 0);
+}

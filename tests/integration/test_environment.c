@@ -1,0 +1,168 @@
+/* Values that make no sense: one line that names variable and value; all goes on. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scenario.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static const char *const bad[] = {
+	"STREAM_REQUEST_CHUNK_SIZE=nonsense",
+	"STREAM_REQUEST_CHUNK_SIZE=1023",
+	"STREAM_REQUEST_CHUNK_SIZE=-32768",
+	"STREAM_RESPONSE_CHUNK_SIZE=32G",
+	"STREAM_RESPONSE_CHUNK_SIZE=2M",
+	"STREAM_RESPONSE_CHUNK_SIZE=99999999999999999999",
+	"STREAM_BUFFER_POOL_ENABLED=perhaps",
+	"STREAM_BUFFER_POOL_MAX_BYTES=12Q",
+	"STREAM_FLUSH_DELAY_US=1000001",
+	"STREAM_FLUSH_DELAY_US=0x10",
+	"STREAM_FLUSH_DELAY_US=1.5",
+	"STREAM_METRICS_SOCKET=/tmp/%q.sock",
+	"STREAM_METRICS_SOCKET_MODE=0888",
+	"STREAM_METRICS_SOCKET_MODE=1777",
+	"STREAM_METRICS_AT_EXIT=/tmp/%q.json",
+	"STREAM_ENABLED=2",
+	"STREAM_LOG=loud",
+};
+
+/* Empty is unset; these are good. None may cost a line. */
+static const char *const good[] = {
+	"STREAM_REQUEST_CHUNK_SIZE=",
+	"STREAM_RESPONSE_CHUNK_SIZE=4K",
+	"STREAM_RESPONSE_CHUNK_SIZE=1m",
+	"STREAM_BUFFER_POOL_ENABLED=off",
+	"STREAM_BUFFER_POOL_ENABLED=no",
+	"STREAM_BUFFER_POOL_MAX_BYTES=64k",
+	"STREAM_FLUSH_DELAY_US=1000000",
+	"STREAM_METRICS_SOCKET=off",
+	"STREAM_METRICS_SOCKET_MODE=660",
+	"STREAM_ENABLED=yes",
+	"STREAM_ENABLED=false",
+	"STREAM_LOG=off",
+	"STREAM_LOG=",
+	"STREAM_PROGRAMS=a*,actor",
+	"STREAM_PROGRAMS=",
+	"STREAM_BUFFER_POOL_MAX_BYTES=0",
+	"STREAM_RESPONSE_CHUNK_SIZE=0",
+};
+
+static int
+count_lines(const char *text)
+{
+	int nr = 0;
+
+	for (; *text; text++)
+		nr += *text == '\n';
+	return nr;
+}
+
+static void
+run_with(struct run *run, const char *setting)
+{
+	struct scenario s = { .command = "end exit", .env = { setting } };
+
+	scenario_run(run, &s, TCP_ACCEPT, PRELOADED);
+	if (strcmp(run->bytes, PREFIX) || run->status != EXITED(3)) {
+		run_explain(run);
+		fail_msg("with %s the program does not work", setting);
+	}
+}
+
+static void
+a_bad_value_costs_one_line(void **state)
+{
+	(void)state;
+	if (!harness_has_library())
+		skip();
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+		const char *value = strchr(bad[i], '=') + 1;
+		char name[64];
+		struct run run;
+
+		snprintf(name, sizeof name, "%.*s", (int)(value - 1 - bad[i]), bad[i]);
+		run_with(&run, bad[i]);
+		if (count_lines(run.err) != 1 || !strstr(run.err, name) ||
+		    !strstr(run.err, value)) {
+			run_explain(&run);
+			fail_msg("%s: not one line with the name and the value", bad[i]);
+		}
+		run_finish(&run);
+	}
+}
+
+static void
+a_good_value_costs_none(void **state)
+{
+	struct run run;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+		run_with(&run, good[i]);
+		if (*run.err) {
+			run_explain(&run);
+			fail_msg("%s is good", good[i]);
+		}
+		run_finish(&run);
+	}
+}
+
+/* No place for the metrics socket: at most one line, and the data path goes on. */
+static void
+no_place_for_the_metrics_socket(void **state)
+{
+	static const char *const places[] = {
+		"STREAM_METRICS_SOCKET=/nonexistent/directory/m.sock",
+		"STREAM_METRICS_SOCKET=/dev/null", /* is there, and no socket */
+		"STREAM_METRICS_SOCKET=/proc/m.sock",
+	};
+	struct run run;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+		run_with(&run, places[i]);
+		if (count_lines(run.err) > 1) {
+			run_explain(&run);
+			fail_msg("%s: more than one line", places[i]);
+		}
+		run_finish(&run);
+	}
+}
+
+/* A descriptor 2 that is a stream is no place for a line of ours. */
+static void
+no_line_goes_to_a_stream_on_descriptor_2(void **state)
+{
+	struct scenario s = { .command = "closed 12 sleep-on",
+			      .env = { "STREAM_METRICS_SOCKET=/nonexistent/m.sock",
+				       "STREAM_LOG=debug" } };
+	struct run runs[2];
+
+	(void)state;
+	for (enum half half = NATIVE; half <= PRELOADED; half++)
+		scenario_run(&runs[half], &s, TCP_ACCEPT, half);
+	assert_non_null(strstr(runs[PRELOADED].log, "stream 2\n"));
+	assert_string_equal(runs[NATIVE].bytes, runs[PRELOADED].bytes);
+	assert_int_equal(runs[NATIVE].status, runs[PRELOADED].status);
+	run_finish(&runs[NATIVE]);
+	run_finish(&runs[PRELOADED]);
+}
+
+#define CASE(name) cmocka_unit_test_teardown(name, harness_clean)
+
+static const struct CMUnitTest tests[] = {
+	CASE(a_bad_value_costs_one_line),
+	CASE(a_good_value_costs_none),
+	CASE(no_place_for_the_metrics_socket),
+	CASE(no_line_goes_to_a_stream_on_descriptor_2),
+};
+
+int
+main(void)
+{
+	return scenario_main_with("environment", NULL, 0, tests,
+				  sizeof tests / sizeof *tests);
+}

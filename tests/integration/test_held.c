@@ -1,0 +1,179 @@
+/*
+ * The controls: bytes really are held where the other tests believe it. Without them
+ * every other test of this directory would pass with a library that does nothing.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "scenario.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static int
+ms_between(int64_t from, int64_t to)
+{
+	return (int)((to - from) / 1000000);
+}
+
+static void
+need_library(void)
+{
+	if (!harness_has_library())
+		skip();
+}
+
+/* Natively the turn's bytes come at once; preloaded they stay as long as the thread
+ * computes, and come with its end. */
+static void
+small_writes_are_held_while_the_thread_computes(void **state)
+{
+	struct scenario s = { .command = "hold" };
+	struct run run;
+
+	(void)state;
+	need_library();
+	for (enum kind kind = TCP_ACCEPT; kind <= UNIX_CONNECT; kind++) {
+		for (enum half half = NATIVE; half <= PRELOADED; half++) {
+			int late;
+
+			scenario_run(&run, &s, kind, half);
+			assert_string_equal(run.bytes, PREFIX);
+			late = ms_between(run_noted(&run, "sleep"),
+					  run_arrival(&run, run.len));
+			if (half == NATIVE ? late > 300 : late < 390) {
+				run_explain(&run);
+				fail_msg("%s: all bytes were there after %d ms",
+					 half == NATIVE ? "native" : "preloaded", late);
+			}
+			run_finish(&run);
+		}
+	}
+}
+
+struct figures {
+	double app, kernel, bytes;
+};
+
+static struct figures
+read_figures(const struct run *run)
+{
+	char *body = metrics_get(run, "/metrics", 5000);
+	struct figures f;
+
+	assert_non_null(body);
+	f.app = metrics_sum(body, "weir_app_writes_total");
+	f.kernel = metrics_sum(body, "weir_kernel_writes_total");
+	f.bytes = metrics_sum(body, "weir_sent_bytes_total");
+	free(body);
+	return f;
+}
+
+static void
+check_figures(struct run *run, size_t all)
+{
+	struct figures f = read_figures(run);
+
+	/* A snapshot may be as old as a second. */
+	for (int i = 0; i < 30 && f.bytes < (double)all; i++) {
+		run_for(run, 100);
+		f = read_figures(run);
+	}
+	if (f.app != 1005 || f.kernel < 1 || f.kernel > 20 || f.bytes != (double)all) {
+		run_explain(run);
+		fail_msg("%g writes of the program, %g to the kernel, %g of %zu bytes",
+			 f.app, f.kernel, f.bytes, all);
+	}
+}
+
+/* The same in the library's own figures. */
+static void
+held_writes_are_fewer_calls_to_the_kernel(void **state)
+{
+	const char *args[] = { "1000", NULL };
+	struct options options = { .half = PRELOADED, .command = "writes", .args = args };
+	size_t all = strlen(PREFIX) + 1000 * strlen("record;");
+	struct run run;
+
+	(void)state;
+	need_library();
+	for (enum kind kind = TCP_ACCEPT; kind <= UNIX_CONNECT; kind++) {
+		options.kind = kind;
+		run_start(&run, &options);
+		assert_true(run_until_log(&run, "written", 5000));
+		assert_true(run_until_bytes(&run, all, 5000));
+		check_figures(&run, all);
+		run_wake(&run);
+		assert_true(run_until_over(&run, 5000));
+		run_finish(&run);
+	}
+}
+
+/* What must never be held: a chunk size of 0, a delay of 0, no pool, switched off. */
+static void
+settings_that_hold_nothing_hold_nothing(void **state)
+{
+	static const char *const settings[][3] = {
+		{ "STREAM_ENABLED=0" },
+		{ "STREAM_PROGRAMS=other*" },
+		{ "STREAM_REQUEST_CHUNK_SIZE=0", "STREAM_RESPONSE_CHUNK_SIZE=0" },
+		{ "STREAM_FLUSH_DELAY_US=0" },
+		{ "STREAM_BUFFER_POOL_MAX_BYTES=0" },
+	};
+	struct run run;
+
+	(void)state;
+	need_library();
+	for (size_t i = 0; i < sizeof settings / sizeof *settings; i++) {
+		struct scenario s = { .command = "hold" };
+
+		memcpy(s.env, settings[i], sizeof settings[i]);
+		scenario_run(&run, &s, TCP_ACCEPT, PRELOADED);
+		assert_string_equal(run.bytes, PREFIX);
+		assert_string_equal(run.err, "");
+		assert_in_time(&run, run.len, 300);
+		run_finish(&run);
+	}
+}
+
+/* Each direction has a chunk size of its own. */
+static void
+each_direction_has_its_chunk_size(void **state)
+{
+	struct scenario s = { .command = "hold" };
+	struct run run;
+
+	(void)state;
+	need_library();
+	for (int held = 0; held < 2; held++) {
+		/* An accepted stream sends responses, a connected one requests. */
+		enum kind kind = held ? TCP_CONNECT : TCP_ACCEPT;
+
+		s.env[0] = "STREAM_RESPONSE_CHUNK_SIZE=0";
+		scenario_run(&run, &s, kind, PRELOADED);
+		if (held)
+			assert_true(run_arrival(&run, run.len) -
+					    run_noted(&run, "sleep") >
+				    INT64_C(390000000));
+		else
+			assert_in_time(&run, run.len, 300);
+		run_finish(&run);
+	}
+}
+
+#define CASE(name) cmocka_unit_test_teardown(name, harness_clean)
+
+static const struct CMUnitTest tests[] = {
+	CASE(small_writes_are_held_while_the_thread_computes),
+	CASE(held_writes_are_fewer_calls_to_the_kernel),
+	CASE(settings_that_hold_nothing_hold_nothing),
+	CASE(each_direction_has_its_chunk_size),
+};
+
+int
+main(void)
+{
+	return scenario_main_with("held", NULL, 0, tests, sizeof tests / sizeof *tests);
+}

@@ -1,0 +1,59 @@
+/* Everything that reaches the socket by another way keeps its place behind a hold. */
+#include "scenario.h"
+
+/* The same order with other settings; the native run says what comes. */
+#define WITH(what, one, two) \
+	{ "every_call_keeps_its_place_with_" what, "calls", .env = { one, two } }, \
+		{ "files_keep_their_place_with_" what, "files", .env = { one, two } }, \
+		{ "big_writes_keep_their_place_with_" what, "big-write", \
+		  .kinds = ACCEPT_KINDS, .env = { one, two } }, \
+	{ \
+		"vectors_of_every_length_with_" what, "vectors", .kinds = TCP_KINDS, \
+								 .env = { one, \
+									  two } \
+	}
+
+static const struct scenario scenarios[] = {
+	{ "stdio_opened_for_writing", "fdopen w", PREFIX "4;5;f6;7;f8;9;10;f11;",
+	  "fclose 0\nwrite -1 EBADF\n" },
+	{ "stdio_opened_for_both", "fdopen r+", PREFIX "4;5;f6;7;f8;9;10;f11;",
+	  "fclose 0\nwrite -1 EBADF\n" },
+	{ "dprintf_keeps_its_place", "dprintf", PREFIX "4;5;d6;4;5;d6;4;5;d6;4;5;d6;",
+	  "dprintf 3\ndprintf 3\ndprintf 3\ndprintf 3\n" },
+	{ "freopen_ends_the_stream", "freopen", PREFIX "4;f5;6;7;",
+	  "freopen ok\nslept\n", .flags = WAKE_STDIN | IN_TIME,
+	  .early = PREFIX "4;f5;6;7;" },
+	{ "sendfile_and_splice_keep_their_place", "files",
+	  PREFIX "FILE1;4;5;FILE2;6;SPLICED;7;8;FILE2;9;",
+	  "sendfile 6\nsendfile 6\nsplice 8\nsyscall sendfile 6\n" },
+	{ "every_write_call_keeps_its_place", "calls",
+	  PREFIX "v4;v5;s6;t7;m8;m9;v4;v5;v4;v5;n10;y11;y12;13;more;and more;last;14;",
+	  "writev 6\nsend 3\nsendto 3\nsendmsg 6\nsendmmsg 2\nlengths 3 3\npwritev2 6\n"
+	  "send 4\nsyscall write 4\nsyscall sendto 4\nsend more 5\nsend more 9\n"
+	  "pwrite -1 ESPIPE\n" },
+	{ "urgent_data_keeps_its_place", "urgent", PREFIX "4;!5;6;more!7;",
+	  "send oob 1\nsend oob 5\n", .kinds = TCP_KINDS, .flags = OOB_INLINE },
+	{ "options_between_writes_answer_as_natively", "options",
+	  PREFIX "4;5;6;7;8;9;10;11;12;13;" },
+	{ "an_ioctl_finds_every_byte_in_the_kernel", "ioctl", .kinds = BIT(NO_STREAM),
+	  .flags = NO_GREETING },
+	{ "messages_keep_their_boundaries", "boundaries", .kinds = BIT(NO_STREAM),
+	  .flags = NO_GREETING },
+
+	WITH("small_chunks", "STREAM_REQUEST_CHUNK_SIZE=1024",
+	     "STREAM_RESPONSE_CHUNK_SIZE=1024"),
+	WITH("large_chunks", "STREAM_REQUEST_CHUNK_SIZE=1M",
+	     "STREAM_RESPONSE_CHUNK_SIZE=1M"),
+	WITH("no_pool", "STREAM_BUFFER_POOL_ENABLED=0", NULL),
+	WITH("a_tiny_pool", "STREAM_BUFFER_POOL_MAX_BYTES=4096", NULL),
+	WITH("no_memory_for_a_pool", "STREAM_BUFFER_POOL_MAX_BYTES=0", NULL),
+	WITH("the_default_delay", "STREAM_FLUSH_DELAY_US=", NULL),
+	WITH("no_delay", "STREAM_FLUSH_DELAY_US=0", NULL),
+	WITH("no_library_work", "STREAM_ENABLED=0", NULL),
+};
+
+int
+main(void)
+{
+	return scenario_main("order", scenarios, sizeof scenarios / sizeof *scenarios);
+}

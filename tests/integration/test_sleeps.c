@@ -1,0 +1,80 @@
+/*
+ * Bytes written before a sleep are out while it lasts. The keeper is a second away and
+ * the limit is 300 ms, so only the sleeping call itself can have sent them.
+ */
+#include "scenario.h"
+
+#define SIGNAL(call) \
+	{ \
+		"bytes_are_out_during_" call, "sleep " call, PREFIX, \
+			.flags = IN_TIME | WAKE_SIGNAL \
+	}
+#define STDIN(call) \
+	{ \
+		"bytes_are_out_during_" call, "sleep " call, PREFIX, \
+			.flags = IN_TIME | WAKE_STDIN \
+	}
+#define STREAM(call) \
+	{ \
+		"bytes_are_out_during_" call, "sleep " call, PREFIX, \
+			.flags = IN_TIME | WAKE_STREAM \
+	}
+
+static const struct scenario scenarios[] = {
+	SIGNAL("poll"),
+	SIGNAL("poll-none"),
+	SIGNAL("ppoll"),
+	SIGNAL("select"),
+	SIGNAL("pselect"),
+	SIGNAL("epoll_wait"),
+	SIGNAL("epoll_pwait"),
+	SIGNAL("epoll_pwait2"),
+
+	SIGNAL("nanosleep"),
+	SIGNAL("clock_nanosleep"),
+	SIGNAL("usleep"),
+	SIGNAL("sleep"),
+	SIGNAL("syscall-nanosleep"),
+	SIGNAL("pause"),
+	SIGNAL("sigsuspend"),
+	SIGNAL("sigwait"),
+	SIGNAL("sigwaitinfo"),
+	SIGNAL("sigtimedwait"),
+
+	STDIN("wait"),
+	STDIN("waitpid"),
+	STDIN("wait3"),
+	STDIN("wait4"),
+	STDIN("waitid"),
+
+	STDIN("pthread_cond_wait"),
+	STDIN("pthread_cond_timedwait"),
+	STDIN("pthread_cond_clockwait"),
+	STDIN("sem_wait"),
+	STDIN("sem_timedwait"),
+	STDIN("sem_clockwait"),
+	STDIN("pthread_join"),
+	SIGNAL("futex"),
+
+	STREAM("read"),
+	STREAM("recv"),
+	STREAM("recvfrom"),
+	STREAM("recvmsg"),
+	STREAM("readv"),
+	STREAM("peek"),
+	STREAM("recv-all"),
+	SIGNAL("read-other"),
+	SIGNAL("send-other"),
+	STDIN("read-pipe"),
+	STDIN("readv-pipe"),
+	SIGNAL("read-event"),
+	SIGNAL("accept"),
+	SIGNAL("accept4"),
+	SIGNAL("connect"),
+};
+
+int
+main(void)
+{
+	return scenario_main("sleeps", scenarios, sizeof scenarios / sizeof *scenarios);
+}

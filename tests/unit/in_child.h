@@ -1,0 +1,43 @@
+#ifndef TESTS_IN_CHILD_H
+#define TESTS_IN_CHILD_H
+/* A region is mapped once a process: what needs a fresh one runs in a forked child. A CHECK
+ * that fails there says where and ends the child, which fails the test. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define CHECK(what) \
+	do { \
+		if (!(what)) { \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what); \
+			_exit(1); \
+		} \
+	} while (0)
+
+/* The child's exit status, or 128 and more for the signal that ended it. */
+static inline int
+in_child(void (*body)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		alarm(60);
+		body();
+		exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+#define IN_CHILD(name) \
+	static void name##_body(void); \
+	static void name(void **state) \
+	{ \
+		(void)state; \
+		assert_int_equal(in_child(name##_body), 0); \
+	} \
+	static void name##_body(void)
+#endif

@@ -1,0 +1,311 @@
+/* metrics/snapshot: sums that hold, streams that several processes use, and a region full of
+ * nonsense. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/config.h"
+#include "base/sys.h"
+#include "in_child.h"
+#include "json_check.h"
+#include "metrics/json.h"
+#include "metrics/snapshot.h"
+#include "metrics/text.h"
+
+static struct config settings = { .enabled = true,
+				  .pool_enabled = true,
+				  .metrics = true };
+static struct snapshot snap;
+static struct out out;
+
+static struct record *
+open_one(enum role role, uint64_t cookie)
+{
+	struct record *rec = region_open(role, (uint32_t)sys_gettid());
+
+	CHECK(rec);
+	rec->cookie = cookie;
+	rec->fd = (int)cookie;
+	region_publish(rec);
+	return rec;
+}
+
+static void
+begin(void)
+{
+	config = &settings;
+	CHECK(region_init());
+	region_join(false);
+}
+
+static const struct stream_view *
+stream_of(uint64_t cookie)
+{
+	const struct stream_view *found = NULL;
+
+	for (uint32_t i = 0; i < snap.nr_streams; i++)
+		if (snap.streams[i].cookie == cookie) {
+			CHECK(!found);
+			found = &snap.streams[i];
+		}
+	return found;
+}
+
+IN_CHILD(without_a_region_there_is_none)
+{
+	CHECK(!snapshot_take(&snap));
+}
+
+IN_CHILD(a_stream_shows_its_own_share)
+{
+	struct record *rec;
+	const struct stream_view *s;
+
+	begin();
+	rec = open_one(ROLE_ACCEPTED, 1);
+	rec->flow[SENT] = (struct flow){ 3, 300, 5, 50, 2, 340, 2, 4 };
+	CHECK(snapshot_take(&snap));
+	s = stream_of(1);
+	CHECK(s && s->open && s->pid == getpid() && s->flow[SENT].app_calls == 8);
+	CHECK(s->flow[SENT].app_bytes == 350 && s->flow[SENT].pending == 6);
+	CHECK(snap.open[ROLE_ACCEPTED][MODE_MANAGED] == 1);
+	/* The same record as another stream: totals stay, its own figures begin anew. */
+	rec->rare[SENT].stall_since_ns = 0;
+	rec->flow_at_open[SENT] = rec->flow[SENT];
+	rec->cookie = 2;
+	rec->flow[SENT].app_bytes += 10;
+	rec->flow[SENT].kernel_bytes += 10;
+	CHECK(snapshot_take(&snap));
+	s = stream_of(2);
+	CHECK(s && s->flow[SENT].app_bytes == 10 && s->flow[SENT].pending == 0);
+	CHECK(snap.total[ROLE_ACCEPTED][SENT].app_bytes == 360);
+	CHECK(snap.total[ROLE_ACCEPTED][SENT].pending == 6);
+}
+
+IN_CHILD(a_running_episode_counts_up_to_now)
+{
+	struct record *rec;
+
+	begin();
+	rec = open_one(ROLE_CONNECTED, 9);
+	rec->rare[SENT].stall_ns = 1000000;
+	rec->rare[SENT].stall_since_ns = (uint64_t)sys_now_ns() - 50000000;
+	CHECK(snapshot_take(&snap));
+	CHECK(snap.stalled == 1 && stream_of(9)->flow[SENT].running_ns >= 50000000);
+	CHECK(stream_of(9)->flow[SENT].stall_ns >= 51000000);
+	CHECK(snap.total[ROLE_CONNECTED][SENT].stall_ns >= 51000000);
+}
+
+IN_CHILD(idle_is_the_time_since_bytes_moved)
+{
+	struct record *rec;
+	uint64_t first;
+
+	begin();
+	rec = open_one(ROLE_ACCEPTED, 1);
+	rec->flow[SENT].kernel_bytes = 5;
+	CHECK(snapshot_take(&snap));
+	CHECK(stream_of(1)->idle_ns == 0);
+	first = snap.now_ns;
+	CHECK(snapshot_take(&snap));
+	CHECK(stream_of(1)->idle_ns == snap.now_ns - first && snap.now_ns > first);
+	rec->flow[SENT].kernel_bytes++;
+	CHECK(snapshot_take(&snap));
+	CHECK(stream_of(1)->idle_ns == 0);
+}
+
+/* A server forks per connection: the parent closes its copy, the child goes on. */
+IN_CHILD(a_stream_of_two_processes_is_one)
+{
+	struct record *rec;
+	const struct stream_view *s;
+	int pipes[2][2];
+	char c;
+	pid_t pid;
+
+	begin();
+	CHECK(!pipe(pipes[0]) && !pipe(pipes[1]));
+	rec = open_one(ROLE_ACCEPTED, 77);
+	rec->flow[RECEIVED].kernel_bytes = rec->flow[RECEIVED].app_bytes = 40;
+	pid = fork();
+	if (!pid) {
+		struct record *copy = region_open(ROLE_ACCEPTED, (uint32_t)sys_gettid());
+
+		region_join(false);
+		copy->again = 1;
+		copy->cookie = 77;
+		copy->flow[RECEIVED].kernel_bytes = copy->flow[RECEIVED].app_bytes = 2;
+		region_publish(copy);
+		CHECK(write(pipes[0][1], "x", 1) == 1 && read(pipes[1][0], &c, 1) == 1);
+		kill(getpid(), SIGKILL);
+	}
+	CHECK(read(pipes[0][0], &c, 1) == 1);
+	region_close(rec, sys_now_ns(), (uint32_t)sys_gettid());
+	/* Out of the last closed ones, and still the stream's. */
+	for (int i = 0; i < 2 * KEPT_CLOSED; i++)
+		region_close(open_one(ROLE_ACCEPTED, 0), sys_now_ns(),
+			     (uint32_t)sys_gettid());
+	CHECK(snapshot_take(&snap));
+	s = stream_of(77);
+	CHECK(s && s->open && s->pid == pid && s->flow[RECEIVED].kernel_bytes == 42);
+	CHECK(snap.nr_pids == 2 && snap.open[ROLE_ACCEPTED][MODE_MANAGED] == 1);
+	CHECK(snap.totals.opened[ROLE_ACCEPTED] == 1 + 2 * KEPT_CLOSED);
+	/* Killed: what it counted stays, what it had open is not open any more. */
+	CHECK(write(pipes[1][1], "x", 1) == 1 && waitpid(pid, NULL, 0) == pid);
+	CHECK(snapshot_take(&snap));
+	CHECK(snap.nr_pids == 1 && snap.open[ROLE_ACCEPTED][MODE_MANAGED] == 0);
+	CHECK(snap.total[ROLE_ACCEPTED][RECEIVED].kernel_bytes == 42);
+}
+
+static uint32_t done;
+
+static void *
+write_and_close(void *arg)
+{
+	uint32_t tid = (uint32_t)sys_gettid();
+
+	for (uint32_t n = 0; !__atomic_load_n(&done, __ATOMIC_RELAXED); n++) {
+		struct record *rec = region_open((enum role)(n & 1), tid);
+
+		CHECK(rec);
+		rec->cookie = (uintptr_t)arg + n;
+		region_publish(rec);
+		for (int i = 0; i < 20; i++) {
+			count_add(&rec->flow[SENT].held_bytes, 10);
+			count_add(&rec->flow[SENT].kernel_bytes, 7);
+			count_add(&rec->flow[SENT].discarded, 3);
+		}
+		region_close(rec, sys_now_ns(), tid);
+	}
+	return NULL;
+}
+
+/* Law: application = kernel + pending + discarded, whatever goes on meanwhile, and no total
+ * ever falls. */
+IN_CHILD(sums_hold_while_streams_come_and_go)
+{
+	pthread_t threads[2];
+	struct flow_view before = { 0 };
+
+	begin();
+	for (uintptr_t i = 0; i < 2; i++)
+		CHECK(!pthread_create(&threads[i], NULL, write_and_close,
+				      (void *)(i << 40 | 1)));
+	/* The child's alarm bounds this. */
+	for (int i = 0; i < 60 || before.app_bytes < 1000000; i++) {
+		struct flow_view sum = { 0 };
+
+		CHECK(snapshot_take(&snap));
+		for (int r = 0; r < NR_ROLES; r++)
+			view_add(&sum, &snap.total[r][SENT]);
+		CHECK(sum.app_bytes == sum.kernel_bytes + sum.pending + sum.discarded);
+		CHECK(sum.app_bytes >= before.app_bytes &&
+		      sum.kernel_bytes >= before.kernel_bytes);
+		before = sum;
+		for (uint32_t k = 0; k < snap.nr_streams; k++) {
+			struct flow_view *f = &snap.streams[k].flow[SENT];
+
+			CHECK(f->app_bytes ==
+			      f->kernel_bytes + f->pending + f->discarded);
+			CHECK(f->app_bytes <= 200);
+		}
+	}
+	__atomic_store_n(&done, 1, __ATOMIC_RELAXED);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+}
+
+static uint64_t seed = 88172645463325252u;
+
+static uint64_t
+noise(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return seed;
+}
+
+static void
+fill(void *to, size_t len, uint64_t mask)
+{
+	uint64_t *p = to;
+
+	for (size_t i = 0; i < len / sizeof *p; i++)
+		p[i] = noise() & mask;
+}
+
+static void
+render_all(void)
+{
+	struct stream_query query = { SORT_BLOCKED, STATE_ANY, UINT32_MAX };
+
+	CHECK(snapshot_take(&snap));
+	CHECK(snap.nr_streams <= region_nr_records());
+	for (int f = 0; f < 2; f++) {
+		out_clear(&out);
+		text_metrics(&out, &snap, (enum text_format)f);
+		CHECK(!out.failed && out.len > 4000 && out.len < 200000);
+	}
+	out_clear(&out);
+	json_metrics(&out, &snap);
+	CHECK(json_valid(out.text, out.len));
+	out_clear(&out);
+	json_pool(&out, &snap);
+	CHECK(json_valid(out.text, out.len));
+	out_clear(&out);
+	json_streams(&out, &snap, &query);
+	CHECK(json_valid(out.text, out.len));
+}
+
+/* A hostile member writes what it likes: nothing but false numbers may come of it. */
+IN_CHILD(noise_in_the_region_is_only_noise_in_the_answer)
+{
+	static const uint64_t masks[] = { UINT64_MAX, 0x0303030303030303, 0xff, 0,
+					  UINT64_MAX };
+	struct region *region;
+	enum { RECORDS = 300 };
+
+	begin();
+	region = region_get();
+	for (size_t round = 0; round < sizeof masks / sizeof masks[0] * 4; round++) {
+		uint64_t mask = masks[round / 4];
+
+		fill(region, offsetof(struct region, records), mask);
+		fill(region->records, RECORDS * sizeof region->records[0], mask);
+		for (int i = 0; i < RECORDS && round % 4; i++) {
+			region->records[i].state =
+				round % 2 ? RECORD_OPEN : RECORD_CLOSED;
+			region->records[i].cookie = noise() % 50;
+			region->records[i].pid = getpid();
+			region->records[i].local.bytes[0] = (char)(noise() % 12);
+			region->records[i].local.bytes[1] = 0;
+			region->records[i].closed_seq = region->totals.closes;
+		}
+		region->records_used = round % 3 ? RECORDS : UINT32_MAX;
+		render_all();
+	}
+	snapshot_free(&snap);
+	out_free(&out);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(without_a_region_there_is_none),
+		cmocka_unit_test(a_stream_shows_its_own_share),
+		cmocka_unit_test(a_running_episode_counts_up_to_now),
+		cmocka_unit_test(idle_is_the_time_since_bytes_moved),
+		cmocka_unit_test(a_stream_of_two_processes_is_one),
+		cmocka_unit_test(sums_hold_while_streams_come_and_go),
+		cmocka_unit_test(noise_in_the_region_is_only_noise_in_the_answer),
+	};
+
+	return cmocka_run_group_tests_name("snapshot", tests, NULL, NULL);
+}
