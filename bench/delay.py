@@ -54,8 +54,9 @@ def stamps(block):
 class Client:
     """Reads stamped records, and notes how long the oldest of each arrival waited."""
 
-    def __init__(self, address):
-        self.socket = lib.connect(address)
+    def __init__(self, server):
+        self.server = server
+        self.socket = lib.connect(server.address)
         self.socket.settimeout(20)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -108,12 +109,21 @@ def judge(out, what, native, preloaded, lateness):
                      "lateness_p99_us": lateness}
 
 
+def kept(out, what, client):
+    """A library that holds nothing would keep every promise above."""
+    if client.server.preload:
+        flushed = lib.sum_of(client.server.samples(), "weir_flushes_total",
+                             reason="delay")
+        out.row(f"{what}: flushes by the keeper", "", f"{flushed:.0f}", "", "> 0",
+                flushed > 0)
+
+
 def start(stack, bench, what, core, preload):
     number = len(os.listdir(bench.tmp))
     directory = os.path.join(bench.tmp, f"{what}-{preload}-{number}")
     argv = pinned(core, [lib.program("late"), what, "127.0.0.1:0"])
     server = stack.enter_context(lib.Server(argv, None, preload, directory))
-    return stack.enter_context(contextlib.closing(Client(server.address)))
+    return stack.enter_context(contextlib.closing(Client(server)))
 
 
 def chat(out, bench, core, full):
@@ -139,6 +149,7 @@ def chat(out, bench, core, full):
                 else:
                     waits[preload].append(client.chat(short_ms))
         lateness = beside.result()["p99_us"]
+        kept(out, f"chat, {label}", clients[True])
     judge(out, f"chat, {label}: computes {short_ms} ms", waits[False], waits[True],
           lateness)
     judge(out, f"chat, {label}: computes {long_ms / 1000:.0f} s", first[False],
@@ -158,6 +169,7 @@ def drip(out, bench, core, full):
             for preload, client in clients.items():
                 waits[preload] += client.drip(1000)
         lateness = beside.result()["p99_us"]
+        kept(out, f"drip, {label}", clients[True])
     judge(out, f"drip, {label}: 40 bytes every 300 us", waits[False], waits[True],
           lateness)
 

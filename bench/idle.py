@@ -1,6 +1,7 @@
 """Idle costs nothing: idle connections, a program without sockets, and servers that
 nobody asks for metrics."""
 
+import collections
 import contextlib
 import os
 import subprocess
@@ -93,17 +94,18 @@ def nobody_asks(out, bench, name, make):
             load.run(server, "-n", 2000)
             load.run(server, "-n", 2000, "-c", 16)
         time.sleep(0.2)  # the last wake-ups
-        before = counts.own_threads(preloaded)
-        a, b = (len(lib.threads(s.pid)) for s in (native, preloaded))
-        keepers = before.count("weir-keeper")
-        out.row(f"{name}, nobody asks: threads", str(a), str(b),
-                " ".join(before) or "none of ours", "no weir-keeper", keepers == 0)
+        names = [collections.Counter(thread[2] for thread in lib.threads(server.pid))
+                 for server in (native, preloaded)]
+        more = names[1] - names[0]
+        out.row(f"{name}, nobody asks: threads", str(names[0].total()),
+                str(names[1].total()), " ".join(sorted(more.elements())) or "no more",
+                "no weir-keeper", "weir-keeper" not in more)
         if preloaded.preload:
             # The control: the figure above would also be 0 if threads had no names.
             preloaded.ask("/metrics")
             load.run(preloaded, "-n", 2000)
             after = counts.own_threads(preloaded)
-            out.row(f"{name}, asked once: threads", str(a),
+            out.row(f"{name}, asked once: threads", str(names[0].total()),
                     str(len(lib.threads(preloaded.pid))), " ".join(after) or "none",
                     "a serving thread", len(after) > 0)
 

@@ -268,7 +268,10 @@ class Server:
         """GET from the metrics socket; JSON is parsed, text is returned."""
         with socket.socket(socket.AF_UNIX) as s:
             s.settimeout(10)
-            s.connect(self.metrics_path)
+            try:
+                s.connect(self.metrics_path)
+            except OSError as why:
+                raise RuntimeError(f"no metrics at {self.metrics_path}: {why}") from why
             s.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             answer = b""
             while block := s.recv(1 << 16):

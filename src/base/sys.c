@@ -1,5 +1,6 @@
 /* base/sys: raw system calls. The one file that knows how to enter the kernel. */
 #include "base/sys.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -7,6 +8,7 @@
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -270,6 +272,7 @@ sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 	/* libc takes thread-local data out of the stack, and how much the program has of it
 	 * nobody tells: where a stack is too small for that (EINVAL), try a larger one. */
 	static const size_t room[] = { 64 << 10, 256 << 10, 1 << 20, 8 << 20 };
+	static bool told; /* one line a process, whichever thread it was */
 	int saved = errno;
 	int err = EINVAL;
 	sigset_t all, before;
@@ -292,6 +295,9 @@ sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	errno = saved;
+	if (err && !__atomic_exchange_n(&told, true, __ATOMIC_RELAXED))
+		log_line(LOG_WARN, "no helper thread (error %d): nothing is held, no metrics",
+			 err);
 	return -err;
 }
 

@@ -150,6 +150,8 @@ remember_option(int fd, int level, int name, int value)
 {
 	if (level == SOL_SOCKET && name == SO_RCVLOWAT)
 		number_option(fd, OPTION_RCVLOWAT, value > 1);
+	if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE))
+		stream_room_changed(fd);
 	if (level != IPPROTO_TCP)
 		return;
 	if (name == TCP_NODELAY)

@@ -98,7 +98,6 @@ metrics_member_sleeps(void)
 	if (sys_thread_start(&thread, run, "weir-metrics") < 0) {
 		__atomic_store_n(&serving, NO_THREAD, __ATOMIC_RELEASE);
 		count_internal(INTERNAL_THREAD);
-		log_line(LOG_WARN, "no thread for the metrics socket");
 		return;
 	}
 	__atomic_store_n(&serving, SERVING, __ATOMIC_RELEASE);

@@ -168,6 +168,9 @@ flush_with(struct stream *s, enum flush_reason reason, const struct iovec *own, 
 	enum outcome outcome;
 	ssize_t r = fly(s, needs_push(s, reason), own, nr_own, flags, own_went);
 
+	/* The caller's pointer is bad: what is held must not suffer; the native call will say so. */
+	if (r == -EFAULT && nr_own && section_ours(s))
+		r = fly(s, needs_push(s, reason), NULL, 0, flags, own_went);
 	*err = r < 0 ? (int)-r : 0;
 	if (!section_ours(s)) {
 		if (r < 0 && !refusal(*err))

@@ -1,6 +1,5 @@
 #include "stream/keeper.h"
 #include "base/config.h"
-#include "base/log.h"
 #include "stream/flush.h"
 #include "stream/stall.h"
 #include "stream/turn.h"
@@ -130,17 +129,13 @@ run(void)
 static bool
 make(void)
 {
-	int r;
-
 	if (!lock_take(&process->lock, self.tid))
 		return false; /* a handler: the code it interrupted is making it */
 	if (!runs() && !keeper.never) {
 		keeper.word = RUNS;
-		r = sys_thread_start(&keeper.thread, run, "weir-keeper");
-		if (r < 0) {
+		if (sys_thread_start(&keeper.thread, run, "weir-keeper") < 0) {
 			keeper.never = true;
 			count_internal(INTERNAL_THREAD);
-			log_line(LOG_WARN, "no thread for the keeper (error %d): nothing is held", -r);
 		} else {
 			__atomic_store_n(&keeper.generation, process->generation,
 					 __ATOMIC_RELEASE);
@@ -154,6 +149,12 @@ bool
 keeper_start(void)
 {
 	return runs() || (!__atomic_load_n(&keeper.never, __ATOMIC_RELAXED) && make());
+}
+
+bool
+keeper_ended(void)
+{
+	return __atomic_load_n(&keeper.never, __ATOMIC_RELAXED);
 }
 
 void

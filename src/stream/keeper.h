@@ -12,6 +12,9 @@
 /* True: it runs (made now if it did not). False: it cannot be made, or was ended for good. */
 bool keeper_start(void);
 
+/* True: it cannot be made, or was ended for good. */
+bool keeper_ended(void);
+
 /* After the first byte of a chunk is visible in the holder's list. */
 void keeper_notice(void);
 

@@ -592,7 +592,15 @@ stream_options_changed(int fd)
 		return;
 	s->options = ask_options(fd, s->options & OPTION_TCP,
 				 s->options & (uint8_t)~OPTION_BLOCK_KNOWN);
-	s->room = 0; /* SO_SNDBUF */
+}
+
+void
+stream_room_changed(int fd)
+{
+	struct stream *s = stream_known(fd);
+
+	if (s)
+		s->room = 0;
 }
 
 void

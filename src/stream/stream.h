@@ -154,6 +154,7 @@ void stream_bypass_all(enum bypass_reason why); /* now and later: nothing is hel
 /* setsockopt, fcntl(F_SETFL, F_SETFD), ioctl(FIONBIO, FIOCLEX) succeeded: what is remembered of
  * the options is asked again when next needed. */
 void stream_options_changed(int fd);
+void stream_room_changed(int fd); /* SO_SNDBUF */
 void stream_cloexec_changed(int fd, bool cloexec);
 bool stream_blocking(struct stream *s); /* asks once */
 bool stream_may_block(int fd);          /* the same of any number: a listener, a bare socket */

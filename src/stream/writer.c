@@ -194,7 +194,9 @@ may_hold(struct stream *s, const struct request *q)
 	if (!self_enter() || !turn_thread())
 		return false;
 	if (!keeper_start()) {
-		stream_bypass_all(BYPASS_THREAD);
+		/* Not where we are a handler that interrupted its making. */
+		if (keeper_ended())
+			stream_bypass_all(BYPASS_THREAD);
 		return false;
 	}
 	return true;
@@ -411,7 +413,7 @@ timed(struct stream *s)
 }
 
 void
-writer_sent(struct stream *s, size_t len, ssize_t r)
+writer_passed(struct stream *s, size_t len, ssize_t r)
 {
 	uint64_t went = r > 0 ? (uint64_t)r : 0;
 
@@ -419,7 +421,7 @@ writer_sent(struct stream *s, size_t len, ssize_t r)
 	count_kernel(s, SENT, went, stream_chunk(s));
 	if (went) {
 		s->left = 1;
-		wrote(s);
+		self.wrote = true;
 		room_use(s, went);
 		if (went == len)
 			s->proven = 1;
@@ -432,4 +434,12 @@ writer_sent(struct stream *s, size_t len, ssize_t r)
 		timed(s);
 	else if (len && (r == -EAGAIN || (went && went < len)))
 		stall_begin(s);
+}
+
+void
+writer_sent(struct stream *s, size_t len, ssize_t r)
+{
+	if (r > 0)
+		wrote(s);
+	writer_passed(s, len, r);
 }

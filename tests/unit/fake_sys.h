@@ -72,6 +72,9 @@ extern struct fake {
 	uint32_t *waited; /* the last word waited for, and until when */
 	int64_t deadline_ns;
 	void (*on_sleep)(void); /* called in each futex wait and poll that would sleep */
+	/* Called in each sys_fly, before it takes anything (false), and when what it took has been
+	 * stored but it has not returned: where a signal handler may come. */
+	void (*on_fly)(bool taken);
 	char err[2048];         /* what was written to descriptor 2 */
 	bool err_is_socket;
 } fake;

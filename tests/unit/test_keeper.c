@@ -1,0 +1,157 @@
+/* stream/keeper: made at the first hold, woken only when idle, flushes what is overdue. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "on_fake.h"
+
+static unsigned sleeps, stop_after;
+
+/* The keeper sleeps: the clock goes on by itself; in the end it is told to stop. */
+static void
+count_sleep(void)
+{
+	if (++sleeps >= stop_after)
+		*fake.waited = 2; /* STOPS */
+}
+
+static void
+run_keeper(unsigned nr_sleeps)
+{
+	struct self app = self;
+
+	sleeps = 0;
+	stop_after = nr_sleeps;
+	fake.on_sleep = count_sleep;
+	self = (struct self){ 0 };
+	fake.tid += 50;
+	fake.thread();
+	fake.tid -= 50;
+	self = app;
+	fake.on_sleep = NULL;
+}
+
+static void
+none_before_the_first_hold(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	request(s);
+	app_write(s, "1");
+	assert_null(fake.thread);
+	app_write(s, "2");
+	assert_non_null(fake.thread);
+	assert_string_equal(fake.thread_name, "weir-keeper");
+	app_write(s, "3");
+	assert_int_equal(fake.calls[FAKE_THREAD], 1);
+}
+
+static void
+what_is_overdue_leaves(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	hold(s, "a");
+	run_keeper(2);
+	assert_sent(A, "1a");
+	assert_int_equal(flushes(s, FLUSH_DELAY), 1);
+}
+
+static void
+it_sleeps_until_the_oldest_byte_is_due(void **state)
+{
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+	int64_t first = fake.now_ns;
+
+	(void)state;
+	hold(a, "a");
+	fake.now_ns += MS;
+	hold(b, "b");
+	run_keeper(1);
+	assert_int_equal(fake.deadline_ns, first + DELAY_US * 1000);
+	assert_held(a, 1);
+}
+
+static void
+a_hold_wakes_it_only_when_it_is_idle(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	hold(s, "a");
+	assert_int_equal(fake.calls[FAKE_FUTEX_WAKE], 0);
+	turn_flush();
+	stop_after = 0;
+	run_keeper(8); /* it has been idle by then */
+	assert_int_equal(*fake.waited, 2);
+	*fake.waited = 1; /* IDLE */
+	app_write(s, "b");
+	assert_held(s, 1);
+	assert_int_equal(fake.calls[FAKE_FUTEX_WAKE], 1);
+	assert_int_equal(*fake.waited, 0);
+	app_write(s, "c");
+	assert_int_equal(fake.calls[FAKE_FUTEX_WAKE], 1);
+}
+
+static void
+a_number_that_became_another_socket_is_not_touched(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	hold(s, "a");
+	fake.fd[A].cookie++;
+	run_keeper(2);
+	assert_sent(A, "1");
+	assert_null(stream_known(A));
+}
+
+static void
+a_stopped_one_comes_back_at_the_next_hold(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	hold(s, "a");
+	keeper_stop(false);
+	assert_null(fake.thread);
+	turn_flush();
+	app_write(s, "b");
+	assert_held(s, 1);
+	assert_non_null(fake.thread);
+}
+
+static void
+ended_for_good_nothing_is_held(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	keeper_stop(true);
+	assert_true(keeper_ended());
+	assert_false(keeper_start());
+	app_write(s, "1");
+	app_write(s, "2");
+	assert_sent(A, "12");
+}
+
+int
+main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, fresh, nothing_is_left)
+	const struct CMUnitTest tests[] = {
+		T(none_before_the_first_hold),
+		T(what_is_overdue_leaves),
+		T(it_sleeps_until_the_oldest_byte_is_due),
+		T(a_hold_wakes_it_only_when_it_is_idle),
+		T(a_number_that_became_another_socket_is_not_touched),
+		T(a_stopped_one_comes_back_at_the_next_hold),
+		T(ended_for_good_nothing_is_held),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,241 @@
+/* stream/stream: what is known of each number, from the call that made it to its close. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "on_fake.h"
+
+static void
+an_accepted_socket_is_a_stream(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	assert_ptr_equal(stream_at(A), s);
+	assert_int_equal(s->rec->role, ROLE_ACCEPTED);
+	assert_int_equal(s->rec->family, FAMILY_INET);
+	assert_int_equal(s->rec->chunk[SENT], CHUNK);
+	assert_int_equal(stream_nr_open(), 1);
+}
+
+static void
+only_stream_sockets_of_tcp_and_unix_count(void **state)
+{
+	(void)state;
+	fake_socket(A, AF_INET);
+	stream_made_socket(A, AF_INET, SOCK_DGRAM, 0);
+	assert_null(stream_at(A));
+	stream_made_socket(A, AF_INET, SOCK_STREAM, 132 /* SCTP */);
+	stream_connected(A, false);
+	assert_null(stream_at(A));
+	stream_made_socket(A, AF_UNIX, SOCK_SEQPACKET, 0);
+	stream_connected(A, false);
+	assert_null(stream_at(A));
+}
+
+static void
+a_bare_socket_is_none_until_it_connects(void **state)
+{
+	struct stream *s;
+
+	(void)state;
+	fake_socket(A, AF_INET);
+	stream_made_socket(A, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	assert_null(stream_known(A));
+	stream_connected(A, true);
+	s = stream_known(A);
+	assert_non_null(s);
+	assert_int_equal(s->role, ROLE_CONNECTED);
+	assert_false(stream_blocking(s));
+	assert_false(s->proven);
+}
+
+static void
+a_socket_from_elsewhere_is_asked_once_and_left_alone(void **state)
+{
+	struct stream *s;
+	unsigned asked;
+
+	(void)state;
+	fake_socket(A, AF_INET);
+	s = stream_at(A);
+	assert_non_null(s);
+	assert_int_equal(s->mode, MODE_BYPASSED);
+	asked = fake.calls[FAKE_GETSOCKOPT];
+	stream_at(A);
+	assert_int_equal(fake.calls[FAKE_GETSOCKOPT], asked);
+	app_write(s, "1");
+	app_write(s, "2");
+	assert_sent(A, "12");
+}
+
+static void
+what_is_no_socket_is_asked_once(void **state)
+{
+	unsigned asked;
+
+	(void)state;
+	fake_socket(A, AF_INET);
+	fake.fd[A].domain = 0;
+	assert_null(stream_at(A));
+	asked = fake.calls[FAKE_GETSOCKOPT];
+	assert_null(stream_at(A));
+	assert_int_equal(fake.calls[FAKE_GETSOCKOPT], asked);
+}
+
+static void
+numbers_above_the_table_are_native(void **state)
+{
+	(void)state;
+	assert_null(stream_at(NR_NUMBERS));
+	assert_null(stream_at(-1));
+	stream_forget(-1);
+	stream_made_plain(NR_NUMBERS);
+	stream_close_begin(-1);
+	stream_close_end(NR_NUMBERS);
+}
+
+static void
+a_close_flushes_then_forgets(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	hold(s, "held");
+	stream_close_begin(A);
+	assert_sent(A, "1held");
+	assert_int_equal(flushes(s, FLUSH_CLOSE), 1);
+	assert_null(stream_known(A));
+	assert_null(stream_at(A)); /* closing: native */
+	stream_close_end(A);
+	assert_int_equal(number_kind[A], KIND_UNKNOWN);
+	assert_int_equal(stream_nr_open(), 0);
+}
+
+/* Between the native close and stream_close_end() another thread gets the number. */
+static void
+a_number_reused_during_a_close_stays_known(void **state)
+{
+	(void)state;
+	accepted(A, AF_INET);
+	stream_close_begin(A);
+	accepted(A, AF_INET);
+	stream_close_end(A);
+	assert_non_null(stream_known(A));
+	stream_close_begin(A);
+	stream_made_socket(A, AF_INET, SOCK_STREAM, 0);
+	stream_close_end(A);
+	assert_int_equal(number_kind[A], KIND_SOCKET);
+	stream_close_begin(A);
+	stream_close_end(A);
+	assert_int_equal(number_kind[A], KIND_UNKNOWN);
+}
+
+static void
+what_was_held_on_a_number_closed_unseen_goes_nowhere(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	hold(s, "held");
+	s = accepted(A, AF_INET); /* a new socket under the number */
+	assert_held(s, 0);
+	assert_int_equal(in_use(), 0);
+	app_write(s, "new");
+	turn_flush();
+	assert_sent(A, "new");
+}
+
+static void
+nothing_is_held_on_a_stream_that_closes(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	hold(s, "a");
+	stream_close_begin(A);
+	app_write(s, "b"); /* a thread that looked it up before */
+	assert_held(s, 0);
+	assert_sent(A, "1ab");
+	stream_close_end(A);
+}
+
+static void
+a_bypassed_stream_is_flushed_and_left_alone(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	hold(s, "held");
+	stream_bypass(A, BYPASS_DUP);
+	assert_sent(A, "1held");
+	app_write(s, "x");
+	assert_sent(A, "1heldx");
+	assert_int_equal(s->rec->bypass, BYPASS_DUP);
+}
+
+static void
+a_fork_shares_all_a_spawn_what_it_inherits(void **state)
+{
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+
+	(void)state;
+	stream_cloexec_changed(B, true);
+	stream_share_inheritable();
+	assert_false(stream_private(a));
+	assert_true(stream_private(b));
+	stream_share_all();
+	assert_false(stream_private(b));
+	assert_true(stream_private(accepted(C, AF_INET)));
+}
+
+static void
+options_are_asked_again(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	fake_option(&fake.fd[A], IPPROTO_TCP, TCP_NODELAY, 1);
+	fake.fd[A].flags |= 04000; /* O_NONBLOCK */
+	stream_options_changed(A);
+	assert_true(s->options & OPTION_NODELAY);
+	assert_false(stream_blocking(s));
+}
+
+static void
+without_memory_a_number_is_plain(void **state)
+{
+	(void)state;
+	accepted(A, AF_INET);
+	fake_fail(FAKE_MAP, 1, ENOMEM);
+	fake_fail(FAKE_WIPE, 1, ENOMEM);
+	stream_made_socket(500000, AF_INET, SOCK_STREAM, 0);
+	assert_null(stream_known(500000));
+	stream_forget(500000);
+}
+
+int
+main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, fresh, nothing_is_left)
+	const struct CMUnitTest tests[] = {
+		T(an_accepted_socket_is_a_stream),
+		T(only_stream_sockets_of_tcp_and_unix_count),
+		T(a_bare_socket_is_none_until_it_connects),
+		T(a_socket_from_elsewhere_is_asked_once_and_left_alone),
+		T(what_is_no_socket_is_asked_once),
+		T(numbers_above_the_table_are_native),
+		T(a_close_flushes_then_forgets),
+		T(a_number_reused_during_a_close_stays_known),
+		T(what_was_held_on_a_number_closed_unseen_goes_nowhere),
+		T(nothing_is_held_on_a_stream_that_closes),
+		T(a_bypassed_stream_is_flushed_and_left_alone),
+		T(a_fork_shares_all_a_spawn_what_it_inherits),
+		T(options_are_asked_again),
+		T(without_memory_a_number_is_plain),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,244 @@
+/* stream/turn: turns, what is awaited, and what a thread has learned. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "on_fake.h"
+
+static void
+held_bytes_leave_before_a_sleep(void **state)
+{
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+
+	(void)state;
+	hold(a, "a");
+	hold(b, "b");
+	turn_flush();
+	assert_sent(A, "1a");
+	assert_sent(B, "1b");
+	assert_false(turn_owes());
+}
+
+static void
+released_by_turning_to_another_stream(void **state)
+{
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+
+	(void)state;
+	request(a);
+	hold(a, "a");
+	request(b);
+	assert_sent(A, "1a");
+	assert_int_equal(flushes(a, FLUSH_TURN), 1);
+	hold(b, "b");
+	request(a);
+	assert_sent(B, "1b");
+}
+
+static void
+what_nobody_asked_for_is_not_awaited(void **state)
+{
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+
+	(void)state;
+	hold(a, "a"); /* nothing was read */
+	request(b);
+	assert_held(a, 1);
+}
+
+static void
+a_released_stream_is_awaited_again_only_after_a_read(void **state)
+{
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+
+	(void)state;
+	request(a);
+	hold(a, "a");
+	request(b);
+	app_write(a, "more");
+	assert_held(a, 4);
+	request(b);
+	assert_held(a, 4);
+}
+
+static void
+a_flush_for_delay_is_no_release(void **state)
+{
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+
+	(void)state;
+	request(a);
+	hold(a, "a");
+	stream_flush(a, FLUSH_DELAY);
+	hold(a, "b");
+	request(b);
+	assert_held(a, 0);
+}
+
+static void
+a_turn_that_wrote_twice_is_remembered(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	assert_int_equal(s->chatty, 1);
+	request(s);
+	hold(s, "a");
+	turn_flush();
+	turn_slept();
+	request(s);
+	assert_int_equal(s->chatty, 2);
+	app_write(s, "1"); /* now the first is held as well */
+	assert_held(s, 1);
+	turn_flush();
+	turn_slept();
+	request(s);
+	assert_int_equal(s->chatty, 1);
+	app_write(s, "1");
+	assert_held(s, 0);
+}
+
+static void
+an_accepted_stream_inherits_from_the_last_that_closed(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	request(s);
+	hold(s, "a");
+	stream_close_begin(A);
+	stream_close_end(A);
+	s = accepted(B, AF_INET);
+	assert_int_equal(s->chatty, 2);
+	request(s);
+	app_write(s, "first");
+	assert_held(s, 5);
+}
+
+static void
+a_sleep_of_the_writer_ends_a_turn(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	app_write(s, "1");
+	turn_slept();
+	s->left = 0; /* not what this is about */
+	app_write(s, "2");
+	assert_held(s, 0);
+	assert_sent(A, "12");
+}
+
+/* One write, a sleep on a condition variable, the next write: how an interpreter's threads
+ * hand on their lock. */
+static void
+cond_sleeps_keep_a_reply_together_once_predicted(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		request(s);
+		hold(s, "a");
+		assert_int_equal(self.cond_streak, i < 2 ? i : 2);
+		turn_cond();
+		if (i < 2) {
+			assert_held(s, 0);
+			app_write(s, "b");
+			turn_flush();
+			turn_slept();
+		} else {
+			assert_held(s, 1);
+		}
+	}
+	app_write(s, "b");
+	assert_held(s, 2);
+}
+
+static void
+a_read_before_the_next_write_ends_the_exception(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	self.cond_streak = 2;
+	request(s);
+	hold(s, "a");
+	turn_cond();
+	assert_held(s, 1);
+	request(s);
+	assert_int_equal(self.cond_streak, 0);
+	hold(s, "b");
+	turn_cond();
+	assert_held(s, 0);
+}
+
+static void
+half_the_delay_is_overdue(void **state)
+{
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+
+	(void)state;
+	hold(a, "a");
+	fake.now_ns += DELAY_US * 500 + 1;
+	hold(b, "b");
+	turn_overdue();
+	assert_held(a, 0);
+	assert_held(b, 1);
+	assert_int_equal(flushes(a, FLUSH_DELAY), 1);
+}
+
+static void
+a_full_list_drops_what_is_stale(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	hold(s, "a");
+	for (unsigned i = 1; i < NR_HELD; i++)
+		self.thread->fd[i] = 100000; /* no stream */
+	self.thread->nr_held = NR_HELD;
+	assert_true(turn_list(accepted(B, AF_INET))); /* stale ones make place */
+	assert_int_equal(self.thread->nr_held, 2);
+}
+
+static void
+the_end_of_a_thread_flushes_and_gives_back(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+	struct thread *thread;
+
+	(void)state;
+	hold(s, "a");
+	thread = self.thread;
+	turn_thread_end();
+	assert_sent(A, "1a");
+	assert_int_equal(in_use(), 0);
+	assert_int_equal(thread->tid, 0);
+	assert_ptr_equal(turn_thread(), thread); /* the next one's */
+}
+
+int
+main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, fresh, nothing_is_left)
+	const struct CMUnitTest tests[] = {
+		T(held_bytes_leave_before_a_sleep),
+		T(released_by_turning_to_another_stream),
+		T(what_nobody_asked_for_is_not_awaited),
+		T(a_released_stream_is_awaited_again_only_after_a_read),
+		T(a_flush_for_delay_is_no_release),
+		T(a_turn_that_wrote_twice_is_remembered),
+		T(an_accepted_stream_inherits_from_the_last_that_closed),
+		T(a_sleep_of_the_writer_ends_a_turn),
+		T(cond_sleeps_keep_a_reply_together_once_predicted),
+		T(a_read_before_the_next_write_ends_the_exception),
+		T(half_the_delay_is_overdue),
+		T(a_full_list_drops_what_is_stale),
+		T(the_end_of_a_thread_flushes_and_gives_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
