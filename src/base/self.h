@@ -17,26 +17,34 @@ struct stream;
 struct thread;
 struct tally;
 
+/* A section that a handler of ours has settled and that has not resumed yet. One for each level
+ * of handlers that turned to another stream. */
+enum { NR_SETTLED = 3 };
+struct settled {
+	struct stream *stream; /* NULL: none */
+	uintptr_t sp;          /* where on the stack it began */
+};
+
 struct self {
+	/* What every append looks at, on one cache line. */
+	struct thread *thread; /* O: NULL until the first hold */
+	struct tally *tally;   /* O: NULL until the first count, or where none was left */
 	struct stream *inside; /* O: the stream whose lock this thread took last; whether it still
 				* holds it, the stream's own word tells */
+	uintptr_t inside_sp;   /* O: where on the stack that section, or an append, began */
 	uint32_t tid;          /* O: kernel thread number; 0 until the first slow entry */
-	uint32_t generation;   /* O: of the process when this record was filled */
-	uint32_t turn;         /* O: grows by one at each sleep */
 	int32_t awaited;       /* O: 1 + the descriptor a peer is waiting on; 0 none */
+	uint32_t nr_settled;   /* O: entries of settled[] in use */
 	bool ready;            /* O: false: self_enter() must look first */
 	bool wrote;            /* O: a stream was written to since the last sleep */
-	bool tally_shared;     /* O: adds to `tally` must be atomic */
 	uint8_t cond_streak;   /* O: condition-variable sleeps in a row that a write followed */
+
+	uint32_t generation;   /* O: of the process when this record was filled */
+	uint32_t turn;         /* O: grows by one at each sleep */
 	int32_t cond_fd;       /* O: 1 + descriptor awaited at the last such sleep; 0 none */
 	int32_t vfork_pid;     /* O: our pid while a vfork child may be running; 0 none */
-	struct thread *thread; /* O: NULL until the first hold */
-	struct tally *tally;   /* O: NULL until the first count */
 	int64_t call_start_ns; /* O: when the native write under way began, 0 not timed */
-	uintptr_t inside_sp;    /* O: where on the stack that section began */
-	struct stream *settled; /* O: its section was settled by a handler of ours and has not
-				 * resumed (stream/section.h); NULL none */
-	uintptr_t settled_sp;   /* O: where on the stack that one began */
+	struct settled settled[NR_SETTLED]; /* O: stream/section.h */
 	uintptr_t listing_sp;   /* O: where our list of held streams is being changed; 0 not */
 	char *grown;            /* O: a larger chunk that a stream is being given, */
 	uint32_t grown_tier;    /* O: and its tier */

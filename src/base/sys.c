@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -231,6 +232,18 @@ void
 sys_yield(void)
 {
 	CALL0(SYS_sched_yield);
+}
+
+int
+sys_membarrier_register(void)
+{
+	return (int)CALL2(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0);
+}
+
+int
+sys_membarrier(void)
+{
+	return (int)CALL2(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0);
 }
 
 int

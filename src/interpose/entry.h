@@ -29,15 +29,6 @@
 /* Flags with which a write may be held: none of them changes what the peer gets. */
 enum { HELD_FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE };
 
-/* True once this process's family has its metrics socket, or has tried. */
-extern bool entry_bound __attribute__((visibility("hidden")));
-
-/* After a call that may have made this process one with listening sockets or streams. */
-void entry_family(void);
-
-/* The slow half of entry_before_sleep(). */
-void entry_member_sleeps(void);
-
 /* This process ends by itself: held bytes leave, the family is left. Idempotent. */
 void entry_end(void);
 
@@ -109,6 +100,17 @@ entry_total(const struct iovec *iov, size_t nr)
 	return total;
 }
 
+/* A call that is answered from memory is a cancellation point all the same. Until somebody has
+ * called pthread_cancel() there is nothing to test. */
+extern bool entry_cancels __attribute__((visibility("hidden")));
+
+static inline void
+entry_testcancel(void)
+{
+	if (__builtin_expect(__atomic_load_n(&entry_cancels, __ATOMIC_RELAXED), 0))
+		pthread_testcancel();
+}
+
 /* Something on `fd` must come after what was written: another awaited stream is released, this
  * one is flushed. */
 static inline void
@@ -125,8 +127,8 @@ entry_before_sleep(void)
 {
 	if (!entry_live())
 		return;
-	if (metrics_undecided || (!entry_bound && region_get()))
-		entry_member_sleeps();
+	if (metrics_undecided)
+		metrics_member_sleeps();
 	keeper_watch();
 }
 

@@ -1,13 +1,12 @@
 /* interpose/jump: a signal handler may leave by longjmp what it interrupted, a section of the
- * library included. The section is settled first, because nobody will come back to it. */
+ * library included. That is put right first, because nobody will come back to it. */
 #include "interpose/entry.h"
-#include "stream/section.h"
 
 void
 longjmp(struct __jmp_buf_tag env[1], int value)
 {
 	real_ready();
-	section_settle();
+	life_jump();
 	real.longjmp(env, value);
 	__builtin_unreachable();
 }
@@ -16,7 +15,7 @@ void
 _longjmp(struct __jmp_buf_tag env[1], int value)
 {
 	real_ready();
-	section_settle();
+	life_jump();
 	real._longjmp(env, value);
 	__builtin_unreachable();
 }
@@ -25,7 +24,7 @@ void
 siglongjmp(sigjmp_buf env, int value)
 {
 	real_ready();
-	section_settle();
+	life_jump();
 	real.siglongjmp(env, value);
 	__builtin_unreachable();
 }
@@ -34,7 +33,7 @@ void
 __longjmp_chk(struct __jmp_buf_tag *env, int value)
 {
 	real_ready();
-	section_settle();
+	life_jump();
 	real.__longjmp_chk(env, value);
 	__builtin_unreachable();
 }

@@ -10,7 +10,7 @@ static inline bool
 begin(struct stream *s, struct msghdr *msg, int flags, struct reading *reading,
       ssize_t *r)
 {
-	if (__builtin_expect(metrics_undecided || !entry_bound, 0) &&
+	if (__builtin_expect(metrics_undecided, 0) &&
 	    !(flags & MSG_DONTWAIT) && stream_blocking(s))
 		entry_before_sleep();
 	return reader_begin(s, msg, flags, reading, r);

@@ -87,7 +87,7 @@ int capset(void *header, const void *sets);
 	X(popen) X(daemon) X(forkpty) \
 	X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) \
 	X(exit) X(_exit) X(quick_exit) X(abort) X(__assert_fail) \
-	X(raise) X(kill) X(killpg) X(tgkill) X(pthread_kill) X(sigqueue) \
+	X(raise) X(kill) X(killpg) X(tgkill) X(pthread_kill) X(pthread_cancel) X(sigqueue) \
 	X(longjmp) X(_longjmp) X(siglongjmp) X(__longjmp_chk) \
 	X(prctl) X(unshare) X(setns) X(capset) X(syscall) \
 	X(__read_chk) X(__recv_chk) X(__recvfrom_chk) X(__poll_chk) X(__ppoll_chk)

@@ -49,6 +49,16 @@ tgkill(pid_t pid, pid_t tid, int sig)
 	return real.tgkill(pid, tid, sig);
 }
 
+bool entry_cancels;
+
+int
+pthread_cancel(pthread_t thread)
+{
+	real_ready();
+	__atomic_store_n(&entry_cancels, true, __ATOMIC_RELAXED);
+	return real.pthread_cancel(thread);
+}
+
 int
 pthread_kill(pthread_t thread, int sig)
 {

@@ -41,8 +41,6 @@ socketpair(int domain, int type, int protocol, int fds[2])
 		return r;
 	stream_made_pair(fds[0], type);
 	stream_made_pair(fds[1], type);
-	if (stream_known(fds[0]))
-		entry_family();
 	return r;
 }
 
@@ -60,23 +58,16 @@ listen(int fd, int backlog)
 
 	real_ready();
 	r = real.listen(fd, backlog);
-	if (r < 0 || !entry_live())
-		return r;
-	stream_listening(fd);
-	/* The socket is bound here, while the rights to do so are there. */
-	if ((unsigned)fd < nr_numbers && number_kind[fd] == KIND_SOCKET)
-		entry_family();
+	if (r == 0 && entry_live())
+		stream_listening(fd);
 	return r;
 }
 
 static int
 accepted(int listener, int fd, int flags)
 {
-	if (fd < 0 || !entry_live())
-		return fd;
-	stream_accepted(fd, listener, flags);
-	if (!entry_bound && stream_known(fd))
-		entry_family();
+	if (fd >= 0 && entry_live())
+		stream_accepted(fd, listener, flags);
 	return fd;
 }
 
@@ -114,11 +105,8 @@ connected(int fd, int r)
 	/* After EINTR the connect goes on as after EINPROGRESS. */
 	bool pending = r < 0 && (errno == EINPROGRESS || errno == EINTR);
 
-	if ((r < 0 && !pending) || !entry_live())
-		return r;
-	stream_connected(fd, pending);
-	if (!entry_bound && stream_known(fd))
-		entry_family();
+	if ((r == 0 || pending) && entry_live())
+		stream_connected(fd);
 	return r;
 }
 

@@ -287,7 +287,7 @@ made(long nr, const long a[6], long r)
 		break;
 	case SYS_connect:
 		if (!r || errno == EINPROGRESS || errno == EINTR)
-			stream_connected((int)a[0], r != 0);
+			stream_connected((int)a[0]);
 		break;
 	case SYS_openat:
 #ifdef SYS_open

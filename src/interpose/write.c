@@ -42,8 +42,19 @@ pass_rights(const struct msghdr *msg)
 	}
 }
 
-ssize_t
-write(int fd, const void *buf, size_t n)
+/* What write() and send() try first: true if the bytes only had to be copied. It calls nothing, so
+ * that the entries keep nothing on the stack; what it cannot do, the slow half does. */
+static inline __attribute__((always_inline)) bool
+appended(int fd, const void *buf, size_t n)
+{
+	struct stream *s = stream_record(fd);
+
+	return s && !__atomic_load_n(&entry_cancels, __ATOMIC_RELAXED) &&
+	       writer_append_small(s, buf, n);
+}
+
+static __attribute__((noinline)) ssize_t
+write_slow(int fd, const void *buf, size_t n)
 {
 	struct stream *s = stream_at(fd);
 	struct iovec iov = { (void *)buf, n };
@@ -51,12 +62,20 @@ write(int fd, const void *buf, size_t n)
 
 	if (!s || !n)
 		return real.write(fd, buf, n);
-	pthread_testcancel();
+	entry_testcancel();
 	if (writer_append(s, buf, n))
 		return (ssize_t)n;
 	if (writer_take(s, &iov, 1, 0, &r))
 		return entry_result(r);
 	return sent(s, n, real.write(fd, buf, n));
+}
+
+ssize_t
+write(int fd, const void *buf, size_t n)
+{
+	if (appended(fd, buf, n))
+		return (ssize_t)n;
+	return write_slow(fd, buf, n);
 }
 
 /* send() that must not be held: its flags mean more than "these bytes". */
@@ -67,8 +86,8 @@ send_apart(struct stream *s, int fd, const void *buf, size_t n, int flags)
 	return passed(s, n, real.send(fd, buf, n, flags));
 }
 
-ssize_t
-send(int fd, const void *buf, size_t n, int flags)
+static __attribute__((noinline)) ssize_t
+send_slow(int fd, const void *buf, size_t n, int flags)
 {
 	struct stream *s = stream_at(fd);
 	struct iovec iov = { (void *)buf, n };
@@ -79,12 +98,20 @@ send(int fd, const void *buf, size_t n, int flags)
 		return real.send(fd, buf, n, flags);
 	if (flags & ~HELD_FLAGS)
 		return send_apart(s, fd, buf, n, flags);
-	pthread_testcancel();
+	entry_testcancel();
 	if (writer_append(s, buf, n))
 		return (ssize_t)n;
 	if (writer_take(s, &iov, 1, flags, &r))
 		return entry_result(r);
 	return sent(s, n, real.send(fd, buf, n, flags));
+}
+
+ssize_t
+send(int fd, const void *buf, size_t n, int flags)
+{
+	if (!(flags & ~HELD_FLAGS) && appended(fd, buf, n))
+		return (ssize_t)n;
+	return send_slow(fd, buf, n, flags);
 }
 
 ssize_t
@@ -111,7 +138,7 @@ writev(int fd, const struct iovec *iov, int nr)
 
 	if (!s || nr <= 0 || nr > IOV_MAX || !(total = entry_total(iov, (size_t)nr)))
 		return real.writev(fd, iov, nr);
-	pthread_testcancel();
+	entry_testcancel();
 	if (writer_take(s, iov, nr, 0, &r))
 		return entry_result(r);
 	return sent(s, total, real.writev(fd, iov, nr));
@@ -137,7 +164,7 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 		pass_rights(msg);
 	if (!s)
 		return real.sendmsg(fd, msg, flags);
-	pthread_testcancel();
+	entry_testcancel();
 	total = entry_total(msg->msg_iov, msg->msg_iovlen);
 	if (!plain_message(msg, flags)) {
 		entry_order(fd);

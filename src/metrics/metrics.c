@@ -23,6 +23,7 @@ static uint32_t barred;    /* A: no thread any more */
 enum { NO_THREAD, STARTING, SERVING };
 static uint32_t serving; /* A */
 static uint32_t stop;    /* A */
+static uint32_t ended;   /* A: set as the last thing the thread does */
 static struct sys_thread thread;
 
 int
@@ -64,6 +65,7 @@ static void
 run(void)
 {
 	server_run(metrics_fd(), &stop);
+	__atomic_store_n(&ended, 1, __ATOMIC_RELEASE);
 }
 
 /* A thread costs the process its single-thread shortcuts: none is made in vain. The one
@@ -136,6 +138,9 @@ end_thread(void)
 	if (tid)
 		sys_tgkill(sys_getpid(), tid, SERVER_WAKE);
 	sys_thread_join(&thread);
+	/* The kernel says that the thread is gone; this says that what it wrote is there. Pairs
+	 * with the store in run(). */
+	(void)__atomic_load_n(&ended, __ATOMIC_ACQUIRE);
 	__atomic_store_n(&serving, NO_THREAD, __ATOMIC_RELEASE);
 }
 

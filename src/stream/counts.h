@@ -4,20 +4,16 @@
  * its thread. Threads: any that passed self_enter(). Signals: safe. */
 #include "stream/stream.h"
 
-static inline void
+/* The thread has no tally of its own yet, or there was none left: the common one. */
+void count_size_shared(enum size_histogram which, uint64_t len);
+
+static inline __attribute__((always_inline)) void
 count_size(enum size_histogram which, uint64_t len)
 {
-	uint64_t *bucket;
-
-	if (!self.tally)
-		self.tally = region_tally_get(&self.tally_shared);
-	if (!self.tally)
-		return;
-	bucket = &self.tally->count[which][size_bucket(len)];
-	if (self.tally_shared)
-		count_add(bucket, 1);
+	if (__builtin_expect(self.tally != NULL, 1))
+		count_add_own(&self.tally->count[which][size_bucket(len)], 1);
 	else
-		count_add_own(bucket, 1);
+		count_size_shared(which, len);
 }
 
 /* A system call on the stream's data that moved `went` bytes, 0 for a refusal. */
@@ -48,7 +44,7 @@ count_app(struct stream *s, enum dir dir, uint64_t bytes)
 }
 
 /* A write that was answered from the chunk. With the section entered. */
-static inline void
+static inline __attribute__((always_inline)) void
 count_held(struct stream *s, uint64_t bytes)
 {
 	count_add_own(&s->rec->flow[SENT].held_calls, 1);

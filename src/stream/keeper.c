@@ -133,7 +133,9 @@ make(void)
 		return false; /* a handler: the code it interrupted is making it */
 	if (!runs() && !keeper.never) {
 		keeper.word = RUNS;
-		if (sys_thread_start(&keeper.thread, run, "weir-keeper") < 0) {
+		/* Without the barrier it could not take a stream from its owner. */
+		if (sys_membarrier_register() < 0 ||
+		    sys_thread_start(&keeper.thread, run, "weir-keeper") < 0) {
 			keeper.never = true;
 			count_internal(INTERNAL_THREAD);
 		} else {

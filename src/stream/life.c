@@ -4,7 +4,7 @@
 #include "stream/keeper.h"
 #include "stream/turn.h"
 
-static void (*on_child)(void);
+static void (*on_family)(void), (*on_child)(void);
 
 /* In ordinary memory: set while a fork is under way, so that the child knows that its parent has
  * counted it as a member already. */
@@ -15,6 +15,14 @@ join(bool counted)
 {
 	region_join(counted);
 	process->joined = true;
+}
+
+static void
+leave(void)
+{
+	if (process->joined)
+		region_leave();
+	process->joined = false;
 }
 
 /* A child of any kind of fork, at its first entry. */
@@ -32,9 +40,10 @@ new_process(void)
 }
 
 void
-life_init(void (*child)(void))
+life_init(void (*family)(void), void (*child)(void))
 {
 	turn_init();
+	on_family = family;
 	on_child = child;
 	self_new_process = new_process;
 	self_vfork_over = life_spawn_end;
@@ -43,16 +52,32 @@ life_init(void (*child)(void))
 bool
 life_join(void)
 {
+	bool first;
+
 	if (process->joined)
 		return true;
 	if (!region_init())
 		return false;
 	if (!lock_take(&process->lock, self.tid))
 		return true; /* a handler: the code it interrupted is joining */
-	if (!process->joined)
+	first = !process->joined;
+	if (first)
 		join(false);
 	lock_give(&process->lock);
+	if (first && on_family)
+		on_family();
 	return true;
+}
+
+void
+life_jump(void)
+{
+	if (!self.ready)
+		return;
+	section_settle();
+	pool_jumped(self.tid);
+	if (__atomic_load_n(&process->lock.word, __ATOMIC_RELAXED) == self.tid)
+		lock_give(&process->lock);
 }
 
 void
@@ -181,14 +206,6 @@ life_vfork_passes(int fd)
 		stream_share(s);
 }
 
-static void
-leave(void)
-{
-	if (process->joined)
-		region_leave();
-	process->joined = false;
-}
-
 void
 life_exec_begin(void)
 {
@@ -231,6 +248,7 @@ life_seccomp(void)
 	life_shut(FLUSH_EXIT);
 	stream_bypass_all(BYPASS_SECCOMP);
 	keeper_stop(true);
+	leave(); /* now: its end will make no system call of ours */
 	stream_off();
 }
 

@@ -9,12 +9,16 @@
 #include "count/region.h"
 #include <stdbool.h>
 
-/* Once, from the constructor. `child`: called in a forked child when it first finds itself one
- * (for the floors above); NULL: nothing. */
-void life_init(void (*child)(void));
+/* Once, from the constructor. For the floors above, each may be NULL: `family` is called when
+ * this process has begun one, `child` in a forked child when it first finds itself one. */
+void life_init(void (*family)(void), void (*child)(void));
 
 /* At the first listen or stream: maps the region and joins the family. False: no memory. */
 bool life_join(void);
+
+/* A handler of this thread may leave by longjmp: sections that it interrupted are settled, locks
+ * that it would leave behind are given back. */
+void life_jump(void);
 
 /* One stream, if `fd` is one: flushed, also where the kernel first refuses. */
 void life_quiesce(int fd, enum flush_reason reason);

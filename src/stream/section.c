@@ -53,16 +53,28 @@ settle_flight(struct stream *s, uint32_t head, uint32_t tail)
 	return tail;
 }
 
-/* A thread remembers one section that was settled and has not resumed. A second one (a handler
- * inside a handler's section, of another stream) is not waited for: its stream stays settled. */
+static struct settled *
+find_settled(const struct stream *s)
+{
+	for (int i = 0; i < NR_SETTLED; i++)
+		if (self.settled[i].stream == s)
+			return &self.settled[i];
+	return NULL;
+}
+
+/* Where handlers nest, the lowest section of the stream counts. More levels than can be remembered
+ * are not waited for: the stream stays settled. */
 static void
 mark_settled(struct stream *s)
 {
-	if (self.settled == s)
+	struct settled *free = find_settled(NULL);
+
+	if (find_settled(s))
 		return;
-	if (!self.settled) {
-		self.settled_sp = self.inside_sp;
-		self.settled = s;
+	if (free) {
+		free->sp = self.inside_sp;
+		free->stream = s;
+		self.nr_settled++;
 	}
 	__atomic_fetch_add(&stream_cold(s)->nr_settled, 1, __ATOMIC_RELAXED);
 }
@@ -112,6 +124,17 @@ settle(struct stream *s)
 	self.inside = NULL;
 }
 
+/* We are a handler above an append. The quarantine comes before the mark goes: whoever waits for
+ * the mark may then flush, but not give away the chunk that the append may yet copy into. */
+static void
+settle_append(struct stream *s)
+{
+	mark_settled(s);
+	__atomic_store_n(&self.thread->appending, NULL, __ATOMIC_RELEASE);
+	section_enter(s);
+	settle(s);
+}
+
 void
 section_settle(void)
 {
@@ -120,37 +143,77 @@ section_settle(void)
 	if (s && section_ours(s))
 		settle(s);
 	self.inside = NULL;
+	if (self.thread && self.thread->appending)
+		settle_append(self.thread->appending);
+}
+
+static bool
+owned_by_other(const struct stream *s)
+{
+	uint32_t owner = __atomic_load_n(&s->owner, __ATOMIC_ACQUIRE) & ~OWNER_LEAVING;
+
+	return owner && owner != self.tid;
+}
+
+/* Takes the stream from its owner, if that is another thread. No lock is held meanwhile: a handler
+ * of the owner may need it. */
+static void
+revoke(struct stream *s)
+{
+	uint32_t owner = __atomic_load_n(&s->owner, __ATOMIC_ACQUIRE);
+	uint32_t leaving = owner | OWNER_LEAVING;
+	struct thread *thread;
+	unsigned spins = 0;
+
+	if (!__atomic_compare_exchange_n(&s->owner, &owner, leaving, false, __ATOMIC_SEQ_CST,
+					 __ATOMIC_RELAXED))
+		return;
+	sys_membarrier();
+	thread = turn_thread_of(leaving & ~OWNER_LEAVING);
+	while (thread && __atomic_load_n(&thread->appending, __ATOMIC_ACQUIRE) == s)
+		lock_wait(&spins);
+	__atomic_compare_exchange_n(&s->owner, &leaving, 0, false, __ATOMIC_ACQ_REL,
+				    __ATOMIC_RELAXED);
+}
+
+/* True: locked. False: look again. */
+static bool
+try_lock(struct stream *s, bool drop, uintptr_t sp)
+{
+	uint64_t w = stream_word(s), locked;
+
+	if (w_holder(w))
+		return false;
+	locked = drop ? w_make(self.tid, 0, 0) : w_make(self.tid, w_head(w), w_tail(w));
+	self.inside_sp = sp;
+	self.inside = s;
+	if (!__atomic_compare_exchange_n(&s->w, &w, locked, false, __ATOMIC_ACQUIRE,
+					 __ATOMIC_RELAXED))
+		return false;
+	/* A handler that came in between had sections of its own. */
+	self.inside_sp = sp;
+	self.inside = s;
+	if (!owned_by_other(s))
+		return true;
+	word_commit(&s->w, locked, w); /* a hold that began since we looked */
+	return false;
 }
 
 static void
 enter(struct stream *s, bool drop, uintptr_t sp)
 {
 	unsigned spins = 0;
-	uint64_t w, locked;
 
-	if (self.inside && self.inside != s)
+	if ((self.inside && self.inside != s) || (self.thread && self.thread->appending))
 		section_settle();
-	for (;;) {
-		w = stream_word(s);
-		if (w_holder(w) == self.tid) {
+	do {
+		while (owned_by_other(s))
+			revoke(s);
+		while (w_holder(stream_word(s)) == self.tid)
 			settle(s);
-			continue;
-		}
-		if (w_holder(w)) {
+		if (w_holder(stream_word(s)))
 			lock_wait(&spins);
-			continue;
-		}
-		locked = drop ? w_make(self.tid, 0, 0) :
-				w_make(self.tid, w_head(w), w_tail(w));
-		self.inside_sp = sp;
-		self.inside = s;
-		if (__atomic_compare_exchange_n(&s->w, &w, locked, false, __ATOMIC_ACQUIRE,
-						__ATOMIC_RELAXED))
-			break;
-	}
-	/* A handler that came in between had sections of its own. */
-	self.inside_sp = sp;
-	self.inside = s;
+	} while (!try_lock(s, drop, sp));
 }
 
 void
@@ -184,28 +247,53 @@ unlock(struct stream *s)
 	return ours;
 }
 
-bool
-section_leave(struct stream *s)
-{
-	bool ours = unlock(s);
-
-	if (!ours)
-		section_resumed(s);
-	return ours;
-}
-
-/* If a handler jumps out while a chunk grows, the tier beside the chunk may not be its own. */
 static void
 take_off(struct stream *s)
 {
 	char *chunk = s->chunk;
-	unsigned tier = chunk && chunk == self.grown ? self.grown_tier : s->tier;
+	unsigned tier = s->tier;
 
 	s->chunk = NULL;
 	s->cap = 0;
 	s->owner = 0;
 	if (chunk)
 		pool_put(chunk, tier, turn_cache(), self.tid);
+}
+
+/* All that the settled section may have stored it has stored by now. Whatever a handler does to
+ * this section in turn, the stream stays settled until after its last store. Where we are
+ * ourselves a handler, whose section of the same stream was settled by another one, the
+ * section below us is still to come: it will do this. */
+static void
+resumed(struct stream *s)
+{
+	struct settled *settled = find_settled(s);
+	uint32_t *nr = &stream_cold(s)->nr_settled;
+
+	if (!settled || !self_left(settled->sp))
+		return;
+	do {
+		section_enter(s);
+		if (s->chunk && s->chunk == self.grown)
+			s->tier = (uint8_t)self.grown_tier;
+		/* Not if a section of another thread is still to come, and may store into it. */
+		if (!stream_held(s) && __atomic_load_n(nr, __ATOMIC_RELAXED) == 1)
+			take_off(s);
+		self.grown = NULL;
+		settled->stream = NULL;
+		self.nr_settled--;
+		__atomic_fetch_sub(nr, 1, __ATOMIC_RELEASE);
+	} while (!unlock(s) && (settled = find_settled(s)));
+}
+
+bool
+section_leave(struct stream *s)
+{
+	bool ours = unlock(s);
+
+	if (!ours)
+		resumed(s);
+	return ours;
 }
 
 void
@@ -215,38 +303,21 @@ section_empty(struct stream *s)
 		take_off(s);
 }
 
-/* All that the settled section may have stored it has stored by now. Whatever a handler does to
- * this section in turn, the stream stays settled until after its last store. */
-void
-section_resumed(struct stream *s)
-{
-	do {
-		section_enter(s);
-		if (!stream_held(s))
-			take_off(s);
-		if (self.settled == s) {
-			self.settled = NULL;
-			__atomic_fetch_sub(&stream_cold(s)->nr_settled, 1, __ATOMIC_RELEASE);
-		}
-	} while (!unlock(s));
-	self.grown = NULL;
-}
-
 void
 section_reap(void)
 {
-	struct stream *s = self.settled;
-
-	if (s && self_left(self.settled_sp))
-		section_resumed(s);
+	for (int i = 0; i < NR_SETTLED; i++)
+		if (self.settled[i].stream)
+			resumed(self.settled[i].stream);
 }
 
 void
 section_thread_end(void)
 {
 	section_settle();
-	if (self.settled)
-		section_resumed(self.settled);
+	for (int i = 0; i < NR_SETTLED; i++)
+		self.settled[i].sp = 0;
+	section_reap();
 }
 
 ssize_t

@@ -18,8 +18,18 @@
  * section_leave(), which puts all that right; or, where a handler left it by siglongjmp,
  * until its thread notices (section_reap()). Meanwhile every write is native.
  *
+ * The owner of what is held appends without the lock and without an atomic instruction
+ * (writer_append): it marks its thread's record (thread->appending), then looks at s->owner.
+ * Who enters the section of a stream that another thread owns first takes it away: sets
+ * OWNER_LEAVING, which closes the owner's path; membarrier(2), so that either the owner has
+ * seen that, or we see its mark; waits, with no lock held, while the mark is there; then the
+ * owner is nobody. A handler that finds its own thread's mark quarantines the stream in the
+ * same way as an interrupted section, before it clears the mark.
+ *
  * Threads: any that passed self_enter(). Signals: safe. */
 #include "stream/stream.h"
+
+#define OWNER_LEAVING 0x80000000u
 
 #define W_BITS 21
 #define W_MASK ((UINT64_C(1) << W_BITS) - 1)
@@ -62,10 +72,19 @@ stream_held(const struct stream *s)
 	return w_tail(w) - w_head(w);
 }
 
-/* One instruction, no bus lock: only this thread and its handlers write the word now. On other
- * processors than x86-64 a full compare-and-swap. Release: pairs with section_enter(). */
 static inline bool
 word_commit(uint64_t *word, uint64_t old, uint64_t new)
+{
+	/* Release: pairs with section_enter(). */
+	return __atomic_compare_exchange_n(word, &old, new, false, __ATOMIC_RELEASE,
+					   __ATOMIC_RELAXED);
+}
+
+/* The owner's own commit, of an append: one instruction, so that a handler of the same thread
+ * makes it fail, but no bus lock: no other thread writes the word while the owner is
+ * appending. On other processors than x86-64 a full compare-and-swap. */
+static inline bool
+word_commit_own(uint64_t *word, uint64_t old, uint64_t new)
 {
 #if defined(__x86_64__)
 	bool done;
@@ -76,8 +95,7 @@ word_commit(uint64_t *word, uint64_t old, uint64_t new)
 			 : "memory");
 	return done;
 #else
-	return __atomic_compare_exchange_n(word, &old, new, false, __ATOMIC_RELEASE,
-					   __ATOMIC_RELAXED);
+	return word_commit(word, old, new);
 #endif
 }
 
@@ -95,7 +113,8 @@ section_settled(const struct stream *s)
 	return __atomic_load_n(&stream_cold(s)->nr_settled, __ATOMIC_RELAXED) != 0;
 }
 
-/* Takes the lock, waiting for other threads, settling an interrupted section of our own. */
+/* Takes the lock, waiting for other threads, settling an interrupted section or append of our
+ * own, and taking the stream from another owner. */
 void section_enter(struct stream *s);
 
 /* The same, and what was held is held no more (its number is another socket by now). */
@@ -104,9 +123,6 @@ void section_enter_dropping(struct stream *s);
 /* Gives it back. False: the section was settled by a handler meanwhile; then what it left is
  * put right here. Each section_enter() has one section_leave(). */
 bool section_leave(struct stream *s);
-
-/* What section_leave() does for a section without one (writer_append). */
-void section_resumed(struct stream *s);
 
 /* With the section entered and nothing held: takes the chunk off and puts it, unless settled. */
 void section_empty(struct stream *s);

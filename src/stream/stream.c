@@ -342,7 +342,7 @@ meet_socket(int fd)
 	if (!s || s->state != STATE_BARE ||
 	    sys_getpeername(fd, (struct sockaddr *)&peer, &len) < 0)
 		return NULL;
-	stream_connected(fd, true);
+	stream_connected(fd);
 	return stream_known(fd);
 }
 
@@ -474,7 +474,7 @@ stream_accepted(int fd, int listener, int flags)
 }
 
 void
-stream_connected(int fd, bool pending)
+stream_connected(int fd)
 {
 	struct stream *s = socket_record(fd);
 
@@ -482,7 +482,6 @@ stream_connected(int fd, bool pending)
 		return;
 	s->options = ask_options(fd, s->options & OPTION_TCP, s->options);
 	s->chatty = 1;
-	(void)pending; /* proven only by a write that the kernel took whole */
 	open_stream(s, ROLE_CONNECTED);
 	if (!stream_private(s))
 		stream_bypass(fd, BYPASS_SHARED);

@@ -113,6 +113,19 @@ stream_at(int fd)
 	return stream_meet(fd);
 }
 
+/* The record at a number, for the one question whether this thread owns it: no stream's has an
+ * owner, and a vfork child or a forked one finds none. NULL: no record. */
+static inline struct stream *
+stream_record(int fd)
+{
+	struct stream *leaf;
+
+	if ((unsigned)fd >= __atomic_load_n(&nr_numbers, __ATOMIC_RELAXED))
+		return NULL;
+	leaf = __atomic_load_n(&stream_leaf[(unsigned)fd >> LEAF_BITS], __ATOMIC_RELAXED);
+	return leaf ? &leaf[fd & ((1 << LEAF_BITS) - 1)] : NULL;
+}
+
 /* The same without asking: NULL unless the number is known to be a stream. */
 struct stream *stream_known(int fd);
 struct stream_cold *stream_cold(const struct stream *s);
@@ -140,7 +153,7 @@ void stream_made_socket(int fd, int domain, int type, int protocol); /* socket()
 void stream_made_pair(int fd, int type);                      /* socketpair(), each end */
 void stream_listening(int fd);                                /* listen() succeeded */
 void stream_accepted(int fd, int listener, int flags);        /* accept4's flags; 0 */
-void stream_connected(int fd, bool pending); /* connect() succeeded or is in progress */
+void stream_connected(int fd); /* connect() succeeded or is in progress */
 
 /* close(fd): quiesce, then CLOSING (every call native); after the native close the number is
  * unknown, unless it was reused meanwhile. NULL-safe. */

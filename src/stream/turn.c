@@ -34,6 +34,17 @@ turn_thread_at(unsigned i)
 	return &slab[i / SLAB_THREADS][i % SLAB_THREADS];
 }
 
+struct thread *
+turn_thread_of(uint32_t tid)
+{
+	struct thread *t;
+
+	for (unsigned i = 0; (t = turn_thread_at(i)); i++)
+		if (__atomic_load_n(&t->tid, __ATOMIC_ACQUIRE) == tid)
+			return t;
+	return NULL;
+}
+
 static struct thread *
 free_record(void)
 {
@@ -86,7 +97,7 @@ turn_thread_end(void)
 
 	section_thread_end();
 	turn_flush();
-	if (self.tally && !self.tally_shared)
+	if (self.tally)
 		region_tally_put(self.tally);
 	self.tally = NULL;
 	if (!thread)

@@ -129,11 +129,10 @@ uncount(struct stream *s, size_t n)
 	section_leave(s);
 }
 
-void
-writer_append_failed(struct stream *s, size_t n)
+bool
+writer_append(struct stream *s, const void *buf, size_t n)
 {
-	section_resumed(s);
-	uncount(s, n);
+	return writer_append_sized(s, buf, n, false);
 }
 
 /* With the section entered, and nothing of another thread held: appends. DONE; REFUSED: a native
@@ -186,8 +185,7 @@ may_hold(struct stream *s, const struct request *q)
 		stream_bypass(s->fd, BYPASS_SHARED);
 		return false;
 	}
-	if (self.settled)
-		section_reap();
+	section_reap();
 	if (stream_held(s) && s->owner == self.tid)
 		return true;
 	/* Here, not under the lock: both may allocate. */

@@ -11,11 +11,9 @@
  * Threads: any. Signals: safe, siglongjmp included. */
 #include "stream/counts.h"
 #include "stream/section.h"
+#include "stream/turn.h"
 #include <string.h>
 #include <sys/uio.h>
-
-/* After the commit of an append failed. */
-void writer_append_failed(struct stream *s, size_t n);
 
 /* Right also where an interrupted section has left a cap below the tail. */
 static inline bool
@@ -24,39 +22,77 @@ writer_fits(const struct stream *s, uint32_t tail, size_t n)
 	return tail < s->cap && n - 1 < (uint64_t)s->cap - tail;
 }
 
-static inline bool
-writer_append(struct stream *s, const void *buf, size_t n)
-{
-	uint64_t w = stream_word(s), locked = w | (uint64_t)self.tid << (2 * W_BITS);
-	uint32_t tail = w_tail(w);
-	bool done;
+/* Sixteen bytes at once, wherever they lie. */
+typedef char writer_piece __attribute__((vector_size(16), aligned(1), may_alias));
 
-	/* Inside: we are a handler, and what we interrupted has to be settled first. */
-	if (w_holder(w) || s->owner != self.tid || !writer_fits(s, tail, n) || self.inside ||
+/* memcpy() without the call, up to 64 bytes: overlapping pieces from both ends. */
+static inline void
+writer_copy(char *to, const char *from, size_t n)
+{
+	if (n >= 16) {
+		writer_piece head = *(const writer_piece *)from;
+		writer_piece tail = *(const writer_piece *)(from + n - 16);
+
+		if (n > 32) {
+			writer_piece second = *(const writer_piece *)(from + 16);
+			writer_piece third = *(const writer_piece *)(from + n - 32);
+
+			*(writer_piece *)(to + 16) = second;
+			*(writer_piece *)(to + n - 32) = third;
+		}
+		*(writer_piece *)to = head;
+		*(writer_piece *)(to + n - 16) = tail;
+	} else {
+		for (size_t i = 0; i < n; i++)
+			to[i] = from[i];
+	}
+}
+
+/* The hot path: true if the bytes are held and the call is done. No atomic instruction, no lock:
+ * stream/section.h. The counts are added under the mark, so they have one writer. `s` may be
+ * a record that is no stream's: then nobody owns it. Where a handler settled the append, the
+ * quarantine ends at this thread's next write that is none (section_reap). */
+static inline __attribute__((always_inline)) bool
+writer_append_sized(struct stream *s, const void *buf, size_t n, bool small)
+{
+	struct thread *thread = self.thread;
+	uint64_t w;
+	bool done = false;
+
+	/* Inside, appending: we are a handler, and what we interrupted has to be settled first.
+	 * No tally: its adds would have to be atomic. */
+	if (s->owner != self.tid || !thread || !self.tally || self.inside || thread->appending ||
 	    (self.awaited && self.awaited != s->fd + 1))
 		return false;
 	self.inside_sp = (uintptr_t)__builtin_frame_address(0);
-	self.inside = s;
-	if (!__atomic_compare_exchange_n(&s->w, &w, locked, false, __ATOMIC_ACQUIRE,
-					 __ATOMIC_RELAXED)) {
-		self.inside = NULL;
-		return false;
+	__atomic_store_n(&thread->appending, s, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* the mark before the look at the owner: the
+						  * other side's membarrier does the rest */
+	w = stream_word(s);
+	if (__atomic_load_n(&s->owner, __ATOMIC_RELAXED) == self.tid && !w_holder(w) &&
+	    writer_fits(s, w_tail(w), n)) {
+		if (small)
+			writer_copy(s->chunk + w_tail(w), buf, n);
+		else
+			memcpy(s->chunk + w_tail(w), buf, n);
+		done = thread->appending == s && word_commit_own(&s->w, w, w + n);
+		if (done) {
+			count_held(s, n);
+			s->nr_writes = 2;
+		}
 	}
-	self.inside = s;
-	if (s->owner != self.tid || !writer_fits(s, tail, n)) {
-		section_leave(s);
-		return false;
-	}
-	memcpy(s->chunk + tail, buf, n);
-	count_held(s, n);
-	s->nr_writes = 2;
-	/* A failing cmpxchg writes too, and after a settling the word is others' to write. */
-	done = stream_word(s) == locked && word_commit(&s->w, locked, w + n);
-	self.inside = NULL;
-	if (!done)
-		writer_append_failed(s, n);
+	__atomic_store_n(&thread->appending, NULL, __ATOMIC_RELEASE);
 	return done;
 }
+
+/* For what needs no call to be copied, and for any size. */
+static inline __attribute__((always_inline)) bool
+writer_append_small(struct stream *s, const void *buf, size_t n)
+{
+	return n <= 64 && writer_append_sized(s, buf, n, true);
+}
+
+bool writer_append(struct stream *s, const void *buf, size_t n);
 
 /* Decides on a write that was not appended. True: done, *result is what the call returns (n, a
  * short count or -errno). False: call natively, then writer_sent(). Not for calls with a

@@ -132,7 +132,7 @@ check_exits(const struct run *run)
 
 	assert_int_equal(run->status, EXITED(4));
 	for (; at + RECORD <= run->bytes + run->len; at += RECORD, nr++) {
-		if (record_number(at, &who) != nr || who != 'm')
+		if (record_number(at, &who) != nr % 1000000 || who != 'm')
 			refuse(run, "records were lost, torn or out of order");
 	}
 	if (at != run->bytes + run->len || nr < done || nr > done + 1)

@@ -470,6 +470,18 @@ sys_drop_pages(void *p, size_t len)
 }
 
 int
+sys_membarrier_register(void)
+{
+	return 0;
+}
+
+int
+sys_membarrier(void)
+{
+	return 0;
+}
+
+int
 sys_futex_wait(uint32_t *word, uint32_t value, int64_t deadline_ns)
 {
 	int err = called(FAKE_FUTEX_WAIT);

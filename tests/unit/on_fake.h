@@ -45,7 +45,7 @@ fresh(void **state)
 	memset(process, 0, sizeof(*process));
 	self_init();
 	if (!once)
-		life_init(NULL);
+		life_init(NULL, NULL);
 	once = true;
 	stream_init();
 	for (size_t i = 0; i < sizeof(big); i++)

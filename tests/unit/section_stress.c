@@ -461,7 +461,7 @@ set_up(void)
 				    .pool_enabled = true };
 	config = &settings;
 	self_init();
-	life_init(NULL);
+	life_init(NULL, NULL);
 	stream_init();
 	owner = pthread_self();
 	sigaction(SIGUSR1, &act, NULL);

@@ -28,10 +28,10 @@ only_stream_sockets_of_tcp_and_unix_count(void **state)
 	stream_made_socket(A, AF_INET, SOCK_DGRAM, 0);
 	assert_null(stream_at(A));
 	stream_made_socket(A, AF_INET, SOCK_STREAM, 132 /* SCTP */);
-	stream_connected(A, false);
+	stream_connected(A);
 	assert_null(stream_at(A));
 	stream_made_socket(A, AF_UNIX, SOCK_SEQPACKET, 0);
-	stream_connected(A, false);
+	stream_connected(A);
 	assert_null(stream_at(A));
 }
 
@@ -44,7 +44,7 @@ a_bare_socket_is_none_until_it_connects(void **state)
 	fake_socket(A, AF_INET);
 	stream_made_socket(A, AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	assert_null(stream_known(A));
-	stream_connected(A, true);
+	stream_connected(A);
 	s = stream_known(A);
 	assert_non_null(s);
 	assert_int_equal(s->role, ROLE_CONNECTED);

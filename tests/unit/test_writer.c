@@ -102,7 +102,7 @@ a_connected_stream_holds_only_after_a_whole_write(void **state)
 
 	(void)state;
 	stream_made_socket(A, AF_INET, SOCK_STREAM, 0);
-	stream_connected(A, true);
+	stream_connected(A);
 	s = stream_known(A);
 	nonblocking(s);
 	fake_script(f, -EAGAIN); /* connecting */
