@@ -211,6 +211,12 @@ sys_getpid(void)
 }
 
 int
+sys_getppid(void)
+{
+	return (int)sys_call(SYS_getppid, 0, 0, 0, 0, 0, 0);
+}
+
+int
 sys_gettid(void)
 {
 	return (int)CALL0(SYS_gettid);

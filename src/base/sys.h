@@ -54,6 +54,7 @@ int64_t sys_now_ns(void);  /* CLOCK_MONOTONIC */
 int64_t sys_wall_ms(void); /* CLOCK_REALTIME, milliseconds since 1970 */
 
 int sys_getpid(void); /* asks the kernel: also right in a child nobody announced */
+int sys_getppid(void);
 int sys_gettid(void);
 int sys_getuid(void); /* effective */
 int sys_tgkill(int pid, int tid, int sig);

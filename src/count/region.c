@@ -219,6 +219,17 @@ region_member(void)
 	return m;
 }
 
+bool
+region_has(uint32_t pid)
+{
+	struct region *region = region_get();
+
+	for (uint32_t i = 0; region && i < NR_MEMBERS; i++)
+		if (__atomic_load_n(&region->members[i].pid, __ATOMIC_RELAXED) == pid)
+			return pid != 0;
+	return false;
+}
+
 void
 region_join(bool counted)
 {

@@ -160,6 +160,7 @@ uint32_t region_nr_records(void);  /* the private truth of how many records are 
 void region_join(bool counted);
 uint64_t region_leave(void);
 void region_expect(int children); /* the parent counts a child before it forks; -1 takes back */
+bool region_has(uint32_t pid); /* a member by that number has joined and not left */
 struct member *region_member(void); /* this process's slot; a private stand-in if none is free */
 
 /* A record for a stream of this process; NULL: none left, or a handler that interrupted

@@ -127,7 +127,7 @@ entry_before_sleep(void)
 {
 	if (!entry_live())
 		return;
-	if (metrics_undecided)
+	if (metrics_undecided && self_enter()) /* a forked child has to know that it is one */
 		metrics_member_sleeps();
 	keeper_watch();
 }

@@ -12,6 +12,7 @@
 
 /* Ours stays out of where the application expects its standard descriptors. */
 enum { LOWEST = 2 };
+enum { PARENT_TRIES = 1000 };
 
 bool metrics_undecided;
 
@@ -79,6 +80,21 @@ served(int fd)
 	return sys_fcntl(fd, F_GETLK, (long)&lock) < 0 || lock.l_type != F_UNLCK;
 }
 
+/* The member nearest to the family's root serves: it is the one that stays. So while our parent is
+ * a member that has not slept yet, we try again at our next sleep, but not for ever: it may never
+ * make a call that we see. */
+static bool
+leave_it_to_parent(void)
+{
+	static uint32_t tries;
+
+	if (!region_has((uint32_t)sys_getppid()) ||
+	    __atomic_add_fetch(&tries, 1, __ATOMIC_RELAXED) > PARENT_TRIES)
+		return false;
+	set_undecided(true);
+	return true;
+}
+
 void
 metrics_member_sleeps(void)
 {
@@ -92,7 +108,7 @@ metrics_member_sleeps(void)
 		__atomic_store_n(&listen_fd, -1, __ATOMIC_RELAXED);
 		return;
 	}
-	if (served(fd) ||
+	if (served(fd) || leave_it_to_parent() ||
 	    !__atomic_compare_exchange_n(&serving, &none, STARTING, false,
 					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return;

@@ -145,6 +145,21 @@ dead(int32_t pid, int32_t *alive)
 	return false;
 }
 
+/* Who exits or is killed does not close what it has open. */
+static void
+close_dead(const struct snapshot *snap, struct region *region, uint32_t used)
+{
+	int32_t alive = 0;
+
+	for (uint32_t i = 0; i < used; i++) {
+		struct record *rec = &region->records[i];
+
+		if (__atomic_load_n(&rec->state, __ATOMIC_ACQUIRE) == RECORD_OPEN &&
+		    dead(__atomic_load_n(&rec->pid, __ATOMIC_RELAXED), &alive))
+			region_close(rec, (int64_t)snap->now_ns, (uint32_t)sys_gettid());
+	}
+}
+
 /* One round over the records for those in state `want`: open ones first, so that closed ones
  * find what they belong to. A record that is closed between the two rounds stays open here. */
 static void
@@ -152,21 +167,19 @@ round_streams(struct snapshot *snap, struct region *region, uint32_t used, uint3
 {
 	struct flow_view now[NR_DIRS];
 	struct stream_view s;
-	int32_t alive = 0;
 
 	for (uint32_t i = 0; i < used; i++) {
 		const struct record *rec = &region->records[i];
 		uint32_t state = __atomic_load_n(&rec->state, __ATOMIC_ACQUIRE);
 
-		if (state != want || snap->looks[i].taken == snap->number ||
-		    (state == RECORD_OPEN &&
-		     dead(__atomic_load_n(&rec->pid, __ATOMIC_RELAXED), &alive)))
+		if (state != want || snap->looks[i].taken == snap->number)
 			continue;
 		for (int d = 0; d < NR_DIRS; d++)
 			view_read(&now[d], rec, (enum dir)d, snap->now_ns);
 		if (!view_stream(snap, &s, rec, state, now))
 			continue;
 		snap->looks[i].taken = snap->number;
+		snap->open[s.role][s.mode] += s.open;
 		add_stream(snap, &s, i);
 	}
 }
@@ -193,16 +206,13 @@ total_flows(struct snapshot *snap, struct region *region, uint32_t used)
 }
 
 static void
-count_open(struct snapshot *snap)
+finish_streams(struct snapshot *snap)
 {
 	for (uint32_t i = 0; i < snap->nr_streams; i++) {
 		struct stream_view *s = &snap->streams[i];
 
 		s->idle_ns = view_less(snap->now_ns, s->moved_ns);
-		if (!s->open)
-			continue;
-		snap->open[s->role][s->mode]++;
-		snap->stalled += s->flow[SENT].running_ns != 0;
+		snap->stalled += s->open && s->flow[SENT].running_ns != 0;
 	}
 }
 
@@ -312,11 +322,12 @@ snapshot_take(struct snapshot *snap)
 	memset(snap->pool, 0, sizeof snap->pool);
 	memset(snap->join, 0, snap->join_cap * sizeof *snap->join);
 	snap->stalled = snap->nr_pids = snap->nr_streams = 0;
+	close_dead(snap, region, used);
 	read_start(snap, region);
 	total_flows(snap, region, used);
 	round_streams(snap, region, used, RECORD_OPEN);
 	round_streams(snap, region, used, RECORD_CLOSED);
-	count_open(snap);
+	finish_streams(snap);
 	read_members(snap, region);
 	read_sizes(snap, region);
 	return true;

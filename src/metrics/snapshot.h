@@ -9,7 +9,7 @@
  *
  * Several processes may use one stream; each has a record of its own with the same cookie.
  * Here they are one stream with their flows added, shown as the process that last used it.
- * Records that a dead process left open count in the totals and are no open streams.
+ * A record that a dead process left open is closed here.
  *
  * Threads: one at a time. Signals: no. Memory: pages, kept until snapshot_free(). */
 #include "count/region.h"
@@ -45,7 +45,8 @@ struct snapshot {
 	int32_t first_pid;
 	struct totals totals;
 	struct flow_view total[NR_ROLES][NR_DIRS]; /* over all records */
-	uint64_t open[NR_ROLES][NR_MODES];         /* streams, not records */
+	uint64_t open[NR_ROLES][NR_MODES]; /* records: one a process that uses the stream,
+					    * so that opened - closed = open */
 	uint64_t stalled; /* streams whose sending is held back now */
 	uint64_t sizes[NR_SIZES][NR_SIZE_BOUNDS + 1];
 	struct pool_count pool[NR_POOL_TIERS];

@@ -414,6 +414,12 @@ sys_getpid(void)
 }
 
 int
+sys_getppid(void)
+{
+	return 1;
+}
+
+int
 sys_gettid(void)
 {
 	return fake.tid;
