@@ -41,7 +41,8 @@ struct self {
 
 	uint32_t generation;   /* O: of the process when this record was filled */
 	uint32_t turn;         /* O: grows by one at each sleep */
-	int32_t cond_fd;       /* O: 1 + descriptor awaited at the last such sleep; 0 none */
+	int32_t cond_fd;       /* O: 1 + descriptor awaited at the last such sleep; 0 none, */
+	uint32_t cond_reads;   /* O: and its count of reads then */
 	int32_t vfork_pid;     /* O: our pid while a vfork child may be running; 0 none */
 	int64_t call_start_ns; /* O: when the native write under way began, 0 not timed */
 	struct settled settled[NR_SETTLED]; /* O: stream/section.h */

@@ -84,7 +84,7 @@ printed(int fd, int r)
 	struct stream *s = stream_at(fd);
 
 	if (s && r)
-		writer_passed(s, r < 0 ? 0 : (size_t)r, entry_raw(r));
+		writer_sent(s, r < 0 ? 0 : (size_t)r, entry_raw(r));
 	return r;
 }
 

@@ -236,7 +236,7 @@ data(long nr, const long a[6], struct stream *s)
 	if (n >= 0) {
 		entry_order((int)a[0]);
 		r = native(nr, a);
-		writer_passed(s, (size_t)n, entry_raw(r));
+		writer_sent(s, (size_t)n, entry_raw(r));
 		return r;
 	}
 	n = receives(nr, a);

@@ -6,20 +6,12 @@
 
 #include <string.h>
 
-/* Reports a call that might have been held. */
+/* Reports a native call; `s` may be NULL. */
 static ssize_t
 sent(struct stream *s, size_t len, ssize_t r)
 {
-	writer_sent(s, len, entry_raw(r));
-	return r;
-}
-
-/* For the calls that are never held: what was written before them has left. */
-static ssize_t
-passed(struct stream *s, size_t len, ssize_t r)
-{
 	if (s)
-		writer_passed(s, len, entry_raw(r));
+		writer_sent(s, len, entry_raw(r));
 	return r;
 }
 
@@ -83,7 +75,7 @@ static ssize_t
 send_apart(struct stream *s, int fd, const void *buf, size_t n, int flags)
 {
 	entry_order(fd);
-	return passed(s, n, real.send(fd, buf, n, flags));
+	return sent(s, n, real.send(fd, buf, n, flags));
 }
 
 static __attribute__((noinline)) ssize_t
@@ -126,7 +118,7 @@ sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr
 	s = stream_at(fd);
 	if (s)
 		entry_order(fd);
-	return passed(s, n, real.sendto(fd, buf, n, flags, addr, len));
+	return sent(s, n, real.sendto(fd, buf, n, flags, addr, len));
 }
 
 ssize_t
@@ -168,7 +160,7 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 	total = entry_total(msg->msg_iov, msg->msg_iovlen);
 	if (!plain_message(msg, flags)) {
 		entry_order(fd);
-		return passed(s, total, real.sendmsg(fd, msg, flags));
+		return sent(s, total, real.sendmsg(fd, msg, flags));
 	}
 	if (writer_take(s, msg->msg_iov, (int)msg->msg_iovlen, flags, &r))
 		return entry_result(r);
@@ -177,12 +169,12 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 
 /* The count of each message that went; an error is that of the first. */
 static int
-passed_messages(struct stream *s, const struct mmsghdr *msgs, int r)
+sent_messages(struct stream *s, const struct mmsghdr *msgs, int r)
 {
 	if (r < 0)
-		passed(s, 0, r);
+		sent(s, 0, r);
 	for (int i = 0; i < r; i++)
-		passed(s, entry_total(msgs[i].msg_hdr.msg_iov, msgs[i].msg_hdr.msg_iovlen),
+		sent(s, entry_total(msgs[i].msg_hdr.msg_iov, msgs[i].msg_hdr.msg_iovlen),
 		     msgs[i].msg_len);
 	return r;
 }
@@ -199,7 +191,7 @@ sendmmsg(int fd, struct mmsghdr *msgs, unsigned nr, int flags)
 	if (!s)
 		return real.sendmmsg(fd, msgs, nr, flags);
 	entry_order(fd);
-	return passed_messages(s, msgs, real.sendmmsg(fd, msgs, nr, flags));
+	return sent_messages(s, msgs, real.sendmmsg(fd, msgs, nr, flags));
 }
 
 ssize_t
@@ -214,7 +206,7 @@ pwritev2(int fd, const struct iovec *iov, int nr, off_t offset, int flags)
 	if (!s || nr <= 0 || nr > IOV_MAX)
 		return real.pwritev2(fd, iov, nr, offset, flags);
 	entry_order(fd);
-	return passed(s, entry_total(iov, (size_t)nr),
+	return sent(s, entry_total(iov, (size_t)nr),
 		    real.pwritev2(fd, iov, nr, offset, flags));
 }
 
@@ -231,7 +223,7 @@ copied(int out, ssize_t r)
 {
 	struct stream *s = stream_at(out);
 
-	return passed(s, r < 0 ? 0 : (size_t)r, r);
+	return sent(s, r < 0 ? 0 : (size_t)r, r);
 }
 
 ssize_t

@@ -139,8 +139,6 @@ all_went(struct stream *s, enum flush_reason reason)
 	outcome = empty_chunk(s);
 	if (outcome == DONE)
 		count_flush(s, reason);
-	if (outcome == DONE && releases(reason))
-		s->awaited = 0;
 	return outcome;
 }
 
@@ -165,12 +163,18 @@ flush_with(struct stream *s, enum flush_reason reason, const struct iovec *own, 
 {
 	uint64_t w = stream_word(s);
 	uint32_t held = w_tail(w) - w_head(w);
+	bool push = needs_push(s, reason);
 	enum outcome outcome;
-	ssize_t r = fly(s, needs_push(s, reason), own, nr_own, flags, own_went);
+	ssize_t r;
 
+	/* Now: when the call returns another thread may have read the peer's answer already. */
+	s->left = 1;
+	if (releases(reason))
+		s->awaited = 0;
+	r = fly(s, push, own, nr_own, flags, own_went);
 	/* The caller's pointer is bad: what is held must not suffer; the native call will say so. */
 	if (r == -EFAULT && nr_own && section_ours(s))
-		r = fly(s, needs_push(s, reason), NULL, 0, flags, own_went);
+		r = fly(s, push, NULL, 0, flags, own_went);
 	*err = r < 0 ? (int)-r : 0;
 	if (!section_ours(s)) {
 		if (r < 0 && !refusal(*err))
@@ -178,10 +182,8 @@ flush_with(struct stream *s, enum flush_reason reason, const struct iovec *own, 
 		return SETTLED;
 	}
 	section_counted(s, r);
-	if (r > 0) {
-		s->left = 1;
+	if (r > 0)
 		room_use(s, (uint64_t)r);
-	}
 	if (r < 0 && !refusal(*err))
 		return discard(s, held, *err);
 	if (r < (ssize_t)held)

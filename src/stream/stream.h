@@ -60,7 +60,8 @@ struct stream {
 	uint32_t writer;    /* A: thread that wrote last, */
 	uint32_t turn;      /* A: and its turn then */
 	uint32_t epoch;     /* C: number of forks when it was made: another one now: shared */
-	int32_t fd;         /* C */
+	uint32_t fd : 20;   /* C */
+	uint32_t reads : 12; /* A: how often bytes were read; wraps */
 	uint8_t state;      /* L: enum state */
 	uint8_t mode;       /* L: enum mode */
 	uint8_t options;    /* A: enum option */

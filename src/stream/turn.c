@@ -238,16 +238,31 @@ turn_slept(void)
 	self.wrote = false;
 }
 
+static uint32_t
+stream_reads(int fd)
+{
+	const struct stream *s = stream_known(fd);
+
+	return s ? s->reads : 0;
+}
+
 void
 turn_cond(void)
 {
-	bool keep;
+	bool keep = false;
 
 	if (!self_ready())
 		return;
-	keep = self.awaited && self.cond_streak >= PREDICTED;
-	if (self.awaited)
+	if (self.awaited) {
+		uint32_t reads = stream_reads(self.awaited - 1);
+
+		/* What was appended since needed no decision, so turn_write() has not seen it. */
+		if (self.cond_fd == self.awaited && self.cond_reads != reads)
+			self.cond_streak = 0;
+		keep = self.cond_streak >= PREDICTED;
 		self.cond_fd = self.awaited;
+		self.cond_reads = reads;
+	}
 	if (self.awaited && !keep)
 		turn_release();
 	if (turn_owes())
@@ -296,7 +311,10 @@ turn_write(struct stream *s)
 	}
 	if (self.cond_fd == s->fd + 1) {
 		self.cond_fd = 0;
-		if (self.cond_streak < PREDICTED)
+		/* Read meanwhile, by whatever thread: that sleep was the end of a reply. */
+		if (s->reads != self.cond_reads)
+			self.cond_streak = 0;
+		else if (self.cond_streak < PREDICTED)
 			self.cond_streak++;
 	}
 }
@@ -307,8 +325,5 @@ turn_read(struct stream *s)
 	learn(s);
 	s->awaited = 1;
 	s->left = 0;
-	if (self.cond_fd == s->fd + 1) {
-		self.cond_fd = 0;
-		self.cond_streak = 0;
-	}
+	s->reads++;
 }

@@ -317,6 +317,9 @@ decide(struct stream *s, const struct request *q, bool may, bool *began, size_t 
 static void
 before_native(struct stream *s, const struct request *q)
 {
+	/* Now, not when the call returns: by then another thread may have read the peer's answer. */
+	wrote(s);
+	s->left = 1;
 	if (q->len <= s->room || must_not_wait(s, q->flags))
 		return;
 	room_ask(s);
@@ -411,18 +414,17 @@ timed(struct stream *s)
 }
 
 void
-writer_passed(struct stream *s, size_t len, ssize_t r)
+writer_sent(struct stream *s, size_t len, ssize_t r)
 {
 	uint64_t went = r > 0 ? (uint64_t)r : 0;
 
 	count_app(s, SENT, went);
 	count_kernel(s, SENT, went, stream_chunk(s));
+	if (len)
+		s->proven = went == len;
 	if (went) {
-		s->left = 1;
 		self.wrote = true;
 		room_use(s, went);
-		if (went == len)
-			s->proven = 1;
 		if (s->stalled)
 			stall_end(s);
 	} else if (r < 0 && r != -EAGAIN && r != -EINTR) {
@@ -432,12 +434,4 @@ writer_passed(struct stream *s, size_t len, ssize_t r)
 		timed(s);
 	else if (len && (r == -EAGAIN || (went && went < len)))
 		stall_begin(s);
-}
-
-void
-writer_sent(struct stream *s, size_t len, ssize_t r)
-{
-	if (r > 0)
-		wrote(s);
-	writer_passed(s, len, r);
 }

@@ -100,10 +100,7 @@ bool writer_append(struct stream *s, const void *buf, size_t n);
 bool writer_take(struct stream *s, const struct iovec *iov, int nr_iov, int flags,
 		 ssize_t *result);
 
-/* A native write of `len` bytes returned `r` (count or -errno). It might have been held, so it is
- * evidence that others of its turn may be. */
+/* A native write of `len` bytes returned `r` (count or -errno); also one of those that are never
+ * held (sendfile, a name, control data) and so never came to writer_take(). */
 void writer_sent(struct stream *s, size_t len, ssize_t r);
-
-/* The same of a call that is never held: sendfile, one with a name or control data. */
-void writer_passed(struct stream *s, size_t len, ssize_t r);
 #endif
