@@ -22,8 +22,8 @@ static const uint8_t size_shifts[] = { 16, 12, 8 };
 /* The mapping and the power of two of its records in one word, so that racing first
  * callers publish both at once: pages are 4096 bytes or more, the low bits are free.
  * 0: not tried, NO_REGION: no memory. In ordinary memory: a child keeps the region. */
-static uintptr_t region_word;
-enum { NO_REGION = 1, SHIFT_MASK = 31 };
+uintptr_t region_word;
+enum { NO_REGION = 1 };
 
 struct own *own;
 
@@ -108,21 +108,12 @@ region_init(void)
 	return region_get() != NULL;
 }
 
-struct region *
-region_get(void)
-{
-	/* Pairs with the exchange in region_init(). */
-	uintptr_t word = __atomic_load_n(&region_word, __ATOMIC_ACQUIRE);
-
-	return (struct region *)(word & ~(uintptr_t)SHIFT_MASK);
-}
-
 uint32_t
 region_nr_records(void)
 {
 	uintptr_t word = __atomic_load_n(&region_word, __ATOMIC_ACQUIRE);
 
-	return word > SHIFT_MASK ? 1u << (word & SHIFT_MASK) : 0;
+	return word > REGION_SHIFT_MASK ? 1u << (word & REGION_SHIFT_MASK) : 0;
 }
 
 bool

@@ -151,7 +151,20 @@ struct region {
 
 /* Maps the region on first call; later calls answer what the first did. false: no memory. */
 bool region_init(void);
-struct region *region_get(void);   /* NULL before region_init() */
+
+/* Where it is mapped, and in the low bits how large. */
+enum { REGION_SHIFT_MASK = 31 };
+extern uintptr_t region_word;
+
+/* NULL before region_init(), with which the load pairs, and where there was no memory. */
+static inline struct region *
+region_get(void)
+{
+	uintptr_t word = __atomic_load_n(&region_word, __ATOMIC_ACQUIRE);
+
+	return (struct region *)(word & ~(uintptr_t)REGION_SHIFT_MASK);
+}
+
 uint32_t region_nr_records(void);  /* the private truth of how many records are mapped */
 
 /* This process joins (its first use of the region, or in a child after a fork that did not

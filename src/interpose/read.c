@@ -5,15 +5,29 @@
 
 #include <string.h>
 
-/* A read that may block is a sleep; the member owes its helper threads before the first. */
+/* Nothing was written since the last sleep, so no more is to do than to make the call. */
 static inline bool
-begin(struct stream *s, struct msghdr *msg, int flags, struct reading *reading,
-      ssize_t *r)
+owes_nothing(void)
 {
-	if (__builtin_expect(metrics_undecided, 0) &&
-	    !(flags & MSG_DONTWAIT) && stream_blocking(s))
+	return !self.wrote && !metrics_undecided;
+}
+
+/* Else a read that may block is a sleep. True: answered without one, *r is the result. */
+static __attribute__((noinline)) bool
+begin(struct stream *s, struct msghdr *msg, int flags, struct reading *reading, ssize_t *r)
+{
+	if (metrics_undecided && !(flags & MSG_DONTWAIT) && stream_blocking(s))
 		entry_before_sleep();
 	return reader_begin(s, msg, flags, reading, r);
+}
+
+static __attribute__((noinline)) bool
+begin_flat(struct stream *s, void *buf, size_t n, int flags, struct reading *reading, ssize_t *r)
+{
+	struct iovec iov = { buf, n };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	return begin(s, &msg, flags, reading, r);
 }
 
 /* `r` is a count or -errno. */
@@ -38,16 +52,14 @@ ssize_t
 read(int fd, void *buf, size_t n)
 {
 	struct stream *s = stream_at(fd);
-	struct iovec iov = { buf, n };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct reading reading;
+	struct reading reading = { 0 };
 	ssize_t r;
 
 	if (!s || !n) {
 		entry_read_plain(fd);
 		return real.read(fd, buf, n);
 	}
-	if (!begin(s, &msg, 0, &reading, &r))
+	if (owes_nothing() || !begin_flat(s, buf, n, 0, &reading, &r))
 		r = entry_raw(real.read(fd, buf, n));
 	return end(s, fd, &reading, n, 0, r);
 }
@@ -57,14 +69,14 @@ readv(int fd, const struct iovec *iov, int nr)
 {
 	struct stream *s = stream_at(fd);
 	struct msghdr msg = { .msg_iov = (struct iovec *)iov, .msg_iovlen = (size_t)nr };
-	struct reading reading;
+	struct reading reading = { 0 };
 	ssize_t r;
 
 	if (!s || nr <= 0 || nr > IOV_MAX) {
 		entry_read_plain(fd);
 		return real.readv(fd, iov, nr);
 	}
-	if (!begin(s, &msg, 0, &reading, &r))
+	if (owes_nothing() || !begin(s, &msg, 0, &reading, &r))
 		r = entry_raw(real.readv(fd, iov, nr));
 	return end(s, fd, &reading, entry_total(iov, (size_t)nr), 0, r);
 }
@@ -79,9 +91,7 @@ ssize_t
 recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
 {
 	struct stream *s = stream_at(fd);
-	struct iovec iov = { buf, n };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct reading reading;
+	struct reading reading = { 0 };
 	ssize_t r;
 
 	real_ready();
@@ -90,7 +100,9 @@ recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_
 		return real.recvfrom(fd, buf, n, flags, addr, len);
 	}
 	/* A name has to be filled in as the kernel does it, so no other call tries first. */
-	if (addr || !begin(s, &msg, flags, &reading, &r))
+	if (addr && !(flags & MSG_DONTWAIT) && stream_blocking(s))
+		entry_sleep();
+	if (addr || owes_nothing() || !begin_flat(s, buf, n, flags, &reading, &r))
 		r = entry_raw(real.recvfrom(fd, buf, n, flags, addr, len));
 	return end(s, fd, &reading, n, flags, r);
 }
@@ -119,7 +131,7 @@ ssize_t
 recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	struct stream *s = stream_at(fd);
-	struct reading reading;
+	struct reading reading = { 0 };
 	size_t n;
 	ssize_t r;
 
@@ -129,7 +141,7 @@ recvmsg(int fd, struct msghdr *msg, int flags)
 		return received_rights(msg, real.recvmsg(fd, msg, flags));
 	}
 	n = entry_total(msg->msg_iov, msg->msg_iovlen);
-	if (!begin(s, msg, flags, &reading, &r))
+	if (owes_nothing() || !begin(s, msg, flags, &reading, &r))
 		r = entry_raw(real.recvmsg(fd, msg, flags));
 	return end(s, fd, &reading, n, flags, received_rights(msg, r));
 }

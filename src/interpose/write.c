@@ -55,9 +55,9 @@ write_slow(int fd, const void *buf, size_t n)
 	if (!s || !n)
 		return real.write(fd, buf, n);
 	entry_testcancel();
-	if (writer_append(s, buf, n))
+	if (s->owner == self.tid && writer_append(s, buf, n))
 		return (ssize_t)n;
-	if (writer_take(s, &iov, 1, 0, &r))
+	if (!writer_alone(s, n, 0) && writer_take(s, &iov, 1, 0, &r))
 		return entry_result(r);
 	return sent(s, n, real.write(fd, buf, n));
 }
@@ -91,9 +91,9 @@ send_slow(int fd, const void *buf, size_t n, int flags)
 	if (flags & ~HELD_FLAGS)
 		return send_apart(s, fd, buf, n, flags);
 	entry_testcancel();
-	if (writer_append(s, buf, n))
+	if (s->owner == self.tid && writer_append(s, buf, n))
 		return (ssize_t)n;
-	if (writer_take(s, &iov, 1, flags, &r))
+	if (!writer_alone(s, n, flags) && writer_take(s, &iov, 1, flags, &r))
 		return entry_result(r);
 	return sent(s, n, real.send(fd, buf, n, flags));
 }
@@ -131,7 +131,7 @@ writev(int fd, const struct iovec *iov, int nr)
 	if (!s || nr <= 0 || nr > IOV_MAX || !(total = entry_total(iov, (size_t)nr)))
 		return real.writev(fd, iov, nr);
 	entry_testcancel();
-	if (writer_take(s, iov, nr, 0, &r))
+	if (!writer_alone(s, total, 0) && writer_take(s, iov, nr, 0, &r))
 		return entry_result(r);
 	return sent(s, total, real.writev(fd, iov, nr));
 }
@@ -162,7 +162,8 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 		entry_order(fd);
 		return sent(s, total, real.sendmsg(fd, msg, flags));
 	}
-	if (writer_take(s, msg->msg_iov, (int)msg->msg_iovlen, flags, &r))
+	if (!writer_alone(s, total, flags) &&
+	    writer_take(s, msg->msg_iov, (int)msg->msg_iovlen, flags, &r))
 		return entry_result(r);
 	return sent(s, total, real.sendmsg(fd, msg, flags));
 }

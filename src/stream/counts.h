@@ -18,15 +18,16 @@ count_size(enum size_histogram which, uint64_t len)
 
 /* A system call on the stream's data that moved `went` bytes, 0 for a refusal. */
 static inline void
-count_kernel(struct stream *s, enum dir dir, uint64_t went, uint32_t chunk)
+count_kernel(struct stream *s, enum dir dir, uint64_t went)
 {
 	struct flow *flow = &s->rec->flow[dir];
+	uint32_t chunk = s->rec->chunk[dir];
 
 	count_add(&flow->kernel_calls, 1);
 	if (!went)
 		return;
 	count_add(&flow->kernel_bytes, went);
-	count_add(&flow->chunks, chunk ? (went + chunk - 1) / chunk : 1);
+	count_add(&flow->chunks, chunk && went > chunk ? (went + chunk - 1) / chunk : 1);
 	count_size(dir == SENT ? SIZE_KERNEL_WRITE : SIZE_KERNEL_READ, went);
 }
 

@@ -173,10 +173,9 @@ keeper_notice(void)
 }
 
 void
-keeper_watch(void)
+keeper_watch_asked(void)
 {
-	if (region_get() && __atomic_load_n(&region_get()->totals.watched_ns, __ATOMIC_RELAXED) &&
-	    !runs() && self_enter() && stream_nr_open() && watched(sys_now_ns()))
+	if (!runs() && self_enter() && stream_nr_open() && watched(sys_now_ns()))
 		keeper_start();
 }
 

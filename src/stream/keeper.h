@@ -7,6 +7,7 @@
  * Made at the first hold, or at the first sleep of a process with streams after somebody asked
  * for metrics. It sleeps until the oldest deadline; a hold wakes it only when it is idle.
  * Threads: any. Signals: safe, but not from a locked section (it allocates a stack). */
+#include "count/region.h"
 #include <stdbool.h>
 
 /* True: it runs (made now if it did not). False: it cannot be made, or was ended for good. */
@@ -19,7 +20,16 @@ bool keeper_ended(void);
 void keeper_notice(void);
 
 /* Before a sleep: makes it if somebody watches and there are streams. */
-void keeper_watch(void);
+void keeper_watch_asked(void);
+
+static inline void
+keeper_watch(void)
+{
+	struct region *region = region_get();
+
+	if (region && __atomic_load_n(&region->totals.watched_ns, __ATOMIC_RELAXED))
+		keeper_watch_asked();
+}
 
 /* Ends it and waits until the kernel has forgotten the thread. It comes back at the next hold,
  * unless `for_good`. */

@@ -1,6 +1,7 @@
 #include "stream/reader.h"
 #include "stream/counts.h"
 #include "stream/flush.h"
+#include "stream/evidence.h"
 #include "stream/turn.h"
 #include <errno.h>
 
@@ -22,7 +23,7 @@ reader_begin(struct stream *s, struct msghdr *msg, int flags, struct reading *re
 			*result = sys_recvmsg(s->fd, msg, flags | MSG_DONTWAIT);
 			if (*result != -EAGAIN)
 				return true;
-			count_kernel(s, RECEIVED, 0, 0);
+			count_kernel(s, RECEIVED, 0);
 		}
 		turn_flush();
 	}
@@ -33,16 +34,15 @@ reader_begin(struct stream *s, struct msghdr *msg, int flags, struct reading *re
 ssize_t
 reader_end(struct stream *s, const struct reading *reading, size_t len, bool peek, ssize_t r)
 {
-	uint32_t chunk = s->rec->chunk[RECEIVED];
 	uint64_t went = r > 0 && !peek ? (uint64_t)r : 0;
 	int err;
 
 	if (reading->start_ns && sys_now_ns() - reading->start_ns > SLEPT_NS)
 		turn_slept();
 	count_app(s, RECEIVED, went);
-	count_kernel(s, RECEIVED, went, chunk);
+	count_kernel(s, RECEIVED, went);
 	if (went)
-		turn_read(s);
+		evidence_read(s);
 	else if (r < 0 && r != -EAGAIN && r != -EINTR)
 		count_error(OP_READ, (int)-r);
 	if (r == 0 && len > 0 && s->err) {

@@ -23,7 +23,7 @@ section_counted(struct stream *s, ssize_t r)
 {
 	if (__atomic_exchange_n(&self.flight_counted, true, __ATOMIC_RELAXED))
 		return;
-	count_kernel(s, SENT, r > 0 ? (uint64_t)r : 0, stream_chunk(s));
+	count_kernel(s, SENT, r > 0 ? (uint64_t)r : 0);
 	if (r > (ssize_t)self.flight_held)
 		count_add(&s->rec->flow[SENT].app_bytes, (uint64_t)r - self.flight_held);
 }

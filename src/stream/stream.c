@@ -3,6 +3,7 @@
 #include "stream/flush.h"
 #include "stream/life.h"
 #include "stream/section.h"
+#include "stream/evidence.h"
 #include "stream/turn.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -117,12 +118,6 @@ stream_known(int fd)
 	if (!known(fd) || __atomic_load_n(&number_kind[fd], __ATOMIC_ACQUIRE) != KIND_STREAM)
 		return NULL;
 	return record_at(fd);
-}
-
-uint32_t
-stream_chunk(const struct stream *s)
-{
-	return s->role == ROLE_CONNECTED ? config->request_chunk : config->response_chunk;
 }
 
 bool
@@ -517,9 +512,9 @@ stream_close_begin(int fd)
 	if (!self_enter())
 		return;
 	stream_drain(s, FLUSH_CLOSE);
-	turn_write(s); /* the last turn counts too */
+	evidence_turn(s); /* the last turn counts too */
 	if (s->nr_writes)
-		turn_read(s);
+		evidence_read(s);
 	bequeath(s);
 	section_enter(s);
 	was_open = s->state == STATE_OPEN;
@@ -617,15 +612,11 @@ stream_cloexec_changed(int fd, bool cloexec)
 }
 
 bool
-stream_blocking(struct stream *s)
+stream_ask_blocking(struct stream *s)
 {
-	uint8_t options = s->options;
-	int flags;
+	int flags = sys_fcntl(s->fd, F_GETFL, 0);
+	uint8_t options = s->options & (uint8_t)~OPTION_NONBLOCK;
 
-	if (options & OPTION_BLOCK_KNOWN)
-		return !(options & OPTION_NONBLOCK);
-	flags = sys_fcntl(s->fd, F_GETFL, 0);
-	options &= (uint8_t)~OPTION_NONBLOCK;
 	if (flags > 0 && flags & O_NONBLOCK)
 		options |= OPTION_NONBLOCK;
 	s->options = options | OPTION_BLOCK_KNOWN;

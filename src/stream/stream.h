@@ -23,6 +23,7 @@
  *
  * Threads: any. Signals: safe. Errors: what cannot be had makes the number plain, or the
  * stream bypassed, counted; never an error for the caller. */
+#include "base/config.h"
 #include "base/self.h"
 #include "count/region.h"
 #include <stdbool.h>
@@ -132,7 +133,11 @@ struct stream *stream_known(int fd);
 struct stream_cold *stream_cold(const struct stream *s);
 
 /* Chunk size of the sent direction in bytes; 0: watched only. */
-uint32_t stream_chunk(const struct stream *s);
+static inline uint32_t
+stream_chunk(const struct stream *s)
+{
+	return s->role == ROLE_CONNECTED ? config->request_chunk : config->response_chunk;
+}
 
 /* True if no other process can have it open, as far as we know. */
 bool stream_private(const struct stream *s);
@@ -170,8 +175,19 @@ void stream_bypass_all(enum bypass_reason why); /* now and later: nothing is hel
 void stream_options_changed(int fd);
 void stream_room_changed(int fd); /* SO_SNDBUF */
 void stream_cloexec_changed(int fd, bool cloexec);
-bool stream_blocking(struct stream *s); /* asks once */
 bool stream_may_block(int fd);          /* the same of any number: a listener, a bare socket */
+
+bool stream_ask_blocking(struct stream *s);
+
+static inline bool
+stream_blocking(struct stream *s) /* asks once */
+{
+	uint8_t options = s->options;
+
+	if (options & OPTION_BLOCK_KNOWN)
+		return !(options & OPTION_NONBLOCK);
+	return stream_ask_blocking(s);
+}
 
 /* After a native read of a plain number might sleep (a pipe, a tty; not a file, not O_NONBLOCK). */
 bool stream_plain_sleeps(int fd);

@@ -3,7 +3,7 @@
 #include "stream/flush.h"
 #include <pthread.h>
 
-enum { SLAB_THREADS = 16, NR_SLABS = 256, LOOK_BACK = 8, PREDICTED = 2 };
+enum { SLAB_THREADS = 16, NR_SLABS = 256, LOOK_BACK = 8 };
 
 /* Records lie in slabs on pages that a fork wipes; the slabs themselves are used again by a
  * child. process->nr_threads counts the records in use so far, and is wiped too. */
@@ -259,7 +259,7 @@ turn_cond(void)
 		/* What was appended since needed no decision, so turn_write() has not seen it. */
 		if (self.cond_fd == self.awaited && self.cond_reads != reads)
 			self.cond_streak = 0;
-		keep = self.cond_streak >= PREDICTED;
+		keep = self.cond_streak >= TURN_PREDICTED;
 		self.cond_fd = self.awaited;
 		self.cond_reads = reads;
 	}
@@ -284,46 +284,4 @@ turn_overdue(void)
 			stream_flush(s, FLUSH_DELAY);
 	}
 	drop_stale(thread);
-}
-
-/* A turn of the stream is over: did it write more than once? */
-static void
-learn(struct stream *s)
-{
-	if (s->nr_writes > 1 && s->chatty < 3)
-		s->chatty++;
-	else if (s->nr_writes == 1 && s->chatty > 0)
-		s->chatty--;
-	s->nr_writes = 0;
-}
-
-void
-turn_write(struct stream *s)
-{
-	if (s->writer != self.tid || s->turn != self.turn) {
-		if (s->nr_writes) {
-			learn(s);
-			if (!stream_held(s))
-				s->awaited = 0;
-		}
-		s->writer = self.tid;
-		s->turn = self.turn;
-	}
-	if (self.cond_fd == s->fd + 1) {
-		self.cond_fd = 0;
-		/* Read meanwhile, by whatever thread: that sleep was the end of a reply. */
-		if (s->reads != self.cond_reads)
-			self.cond_streak = 0;
-		else if (self.cond_streak < PREDICTED)
-			self.cond_streak++;
-	}
-}
-
-void
-turn_read(struct stream *s)
-{
-	learn(s);
-	s->awaited = 1;
-	s->left = 0;
-	s->reads++;
 }

@@ -11,6 +11,8 @@
 #include "stream/stream.h"
 
 enum { NR_HELD = 254 };
+/* So many condition-variable sleeps in a row, each followed by a write, predict the next. */
+enum { TURN_PREDICTED = 2 };
 
 struct thread {
 	uint32_t tid;     /* A: 0 free */
@@ -69,10 +71,4 @@ void turn_cond(void);
 
 /* Flushes what is older than half the delay. */
 void turn_overdue(void);
-
-/* Evidence. A write by this thread is about to be decided on: a new turn begins if the writer
- * slept since. */
-void turn_write(struct stream *s);
-/* Bytes were read. */
-void turn_read(struct stream *s);
 #endif

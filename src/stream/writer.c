@@ -1,5 +1,6 @@
 #include "stream/writer.h"
 #include "base/config.h"
+#include "stream/evidence.h"
 #include "stream/flush.h"
 #include "stream/keeper.h"
 #include "stream/room.h"
@@ -27,13 +28,6 @@ gather(char *to, const struct request *q)
 		memcpy(to, q->iov[i].iov_base, q->iov[i].iov_len);
 		to += q->iov[i].iov_len;
 	}
-}
-
-static void
-wrote(struct stream *s)
-{
-	s->nr_writes = s->nr_writes ? 2 : 1;
-	self.wrote = true;
 }
 
 /* A chunk for an empty hold. */
@@ -162,15 +156,8 @@ hold(struct stream *s, const struct request *q, bool *began)
 	*began = !tail;
 	if (s->awaited)
 		self.awaited = s->fd + 1;
-	wrote(s);
+	evidence_wrote(s);
 	return DONE;
-}
-
-/* Law of the design: hold only on evidence that more follows. */
-static bool
-has_evidence(const struct stream *s, int flags)
-{
-	return stream_held(s) || s->nr_writes || s->left || s->chatty >= 2 || flags & MSG_MORE;
 }
 
 static bool
@@ -179,7 +166,7 @@ may_hold(struct stream *s, const struct request *q)
 	if (q->len >= stream_chunk(s) || s->mode != MODE_MANAGED || !s->proven ||
 	    !config->delay_us || !config->pool_max || s->options & OPTION_NOTSENT ||
 	    q->flags & ~HOLD_FLAGS || __atomic_load_n(&process->gate, __ATOMIC_RELAXED) ||
-	    !has_evidence(s, q->flags))
+	    !evidence_of_more(s, q->flags))
 		return false;
 	if (!stream_private(s)) {
 		stream_bypass(s->fd, BYPASS_SHARED);
@@ -224,7 +211,7 @@ send_rest(struct stream *s, const struct request *q, size_t went)
 	}
 	turn_flush();
 	r = sys_sendmsg(s->fd, &msg, q->flags);
-	count_kernel(s, SENT, r > 0 ? (uint64_t)r : 0, stream_chunk(s));
+	count_kernel(s, SENT, r > 0 ? (uint64_t)r : 0);
 	stall_waited(s, start, sys_now_ns());
 	turn_slept();
 	return r;
@@ -254,7 +241,7 @@ sent_together(struct stream *s, const struct request *q, size_t went)
 		count_add(&flow->app_bytes, (uint64_t)result - went);
 	if (result > 0)
 		count_size(SIZE_APP_WRITE, (uint64_t)result);
-	wrote(s);
+	evidence_wrote(s);
 	return result;
 }
 
@@ -318,7 +305,7 @@ static void
 before_native(struct stream *s, const struct request *q)
 {
 	/* Now, not when the call returns: by then another thread may have read the peer's answer. */
-	wrote(s);
+	evidence_wrote(s);
 	s->left = 1;
 	if (q->len <= s->room || must_not_wait(s, q->flags))
 		return;
@@ -369,7 +356,7 @@ writer_take(struct stream *s, const struct iovec *iov, int nr_iov, int flags, ss
 	do {
 		if (give_error(s, result))
 			return true;
-		turn_write(s);
+		evidence_turn(s);
 		may = may_hold(s, &q);
 		decision = NATIVE;
 		if (may || stream_held(s)) {
@@ -419,7 +406,7 @@ writer_sent(struct stream *s, size_t len, ssize_t r)
 	uint64_t went = r > 0 ? (uint64_t)r : 0;
 
 	count_app(s, SENT, went);
-	count_kernel(s, SENT, went, stream_chunk(s));
+	count_kernel(s, SENT, went);
 	if (len)
 		s->proven = went == len;
 	if (went) {

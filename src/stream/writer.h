@@ -10,8 +10,7 @@
  * Results are those of the native call: n, a short count, or -errno.
  * Threads: any. Signals: safe, siglongjmp included. */
 #include "stream/counts.h"
-#include "stream/section.h"
-#include "stream/turn.h"
+#include "stream/evidence.h"
 #include <string.h>
 #include <sys/uio.h>
 
@@ -93,6 +92,24 @@ writer_append_small(struct stream *s, const void *buf, size_t n)
 }
 
 bool writer_append(struct stream *s, const void *buf, size_t n);
+
+/* The other quick answer, for a write that stands alone: nothing is held, and nothing says that more
+ * follows. True: call natively, then writer_sent(). False: writer_take() decides. */
+static inline bool
+writer_alone(struct stream *s, size_t len, int flags)
+{
+	if (stream_held(s) || s->err)
+		return false;
+	turn_to(s->fd);
+	evidence_turn(s);
+	/* On a blocking socket that may be full there is more to do first. */
+	if (evidence_of_more(s, flags) || (len > s->room && stream_blocking(s)))
+		return false;
+	evidence_wrote(s);
+	s->left = 1;
+	self.call_start_ns = 0;
+	return true;
+}
 
 /* Decides on a write that was not appended. True: done, *result is what the call returns (n, a
  * short count or -errno). False: call natively, then writer_sent(). Not for calls with a

@@ -5,12 +5,8 @@
 enum { SLEPT_NS = 5000 };
 
 bool
-wait_begin(struct wait *w, bool zero_timeout)
+wait_begin_wrote(struct wait *w, bool zero_timeout)
 {
-	w->start_ns = 0;
-	w->zero = zero_timeout;
-	if (!self.wrote)
-		return false;
 	if (self.awaited)
 		turn_release();
 	if (turn_owes() && !zero_timeout)
@@ -34,10 +30,8 @@ wait_looked(struct wait *w, int r)
 }
 
 void
-wait_end(struct wait *w, int r)
+wait_end_wrote(struct wait *w, int r)
 {
-	if (!self.wrote)
-		return;
 	if (r == 0) {
 		turn_flush();
 		turn_slept();
@@ -68,7 +62,6 @@ void
 wait_blocking(struct wait *w, int fd)
 {
 	w->start_ns = 0;
-	w->zero = false;
 	if (!self.wrote)
 		return;
 	if (self.awaited)

@@ -1,0 +1,70 @@
+#ifndef WEIR_STREAM_EVIDENCE_H
+#define WEIR_STREAM_EVIDENCE_H
+/* stream/evidence: what says that more writes follow, so that a small one may be held.
+ *
+ * A turn of a stream begins with the last read that moved bytes on it, or with its writer's
+ * last sleep, whichever is later. Evidence is: bytes are held already; the stream was written to in
+ * this turn; its last turns wrote more than once (a two-bit counter); a piece left since
+ * bytes were last read; the caller says MSG_MORE. All of it is guesses: a wrong one costs
+ * time, never a byte, and races between threads are harmless.
+ * Threads: any that passed self_enter(). Signals: safe. */
+#include "stream/section.h"
+#include "stream/turn.h"
+
+/* A turn of the stream is over: did it write more than once? */
+static inline void
+evidence_learn(struct stream *s)
+{
+	if (s->nr_writes > 1 && s->chatty < 3)
+		s->chatty++;
+	else if (s->nr_writes == 1 && s->chatty > 0)
+		s->chatty--;
+	s->nr_writes = 0;
+}
+
+/* This thread is about to write: a new turn begins if it, as the stream's writer, slept. */
+static inline void
+evidence_turn(struct stream *s)
+{
+	if (s->writer != self.tid || s->turn != self.turn) {
+		if (s->nr_writes) {
+			evidence_learn(s);
+			if (!stream_held(s))
+				s->awaited = 0;
+		}
+		s->writer = self.tid;
+		s->turn = self.turn;
+	}
+	if (self.cond_fd == s->fd + 1) {
+		self.cond_fd = 0;
+		/* Read meanwhile, by whatever thread: that sleep was the end of a reply. */
+		if (s->reads != self.cond_reads)
+			self.cond_streak = 0;
+		else if (self.cond_streak < TURN_PREDICTED)
+			self.cond_streak++;
+	}
+}
+
+static inline bool
+evidence_of_more(const struct stream *s, int flags)
+{
+	return stream_held(s) || s->nr_writes || s->left || s->chatty >= 2 || flags & MSG_MORE;
+}
+
+static inline void
+evidence_wrote(struct stream *s)
+{
+	s->nr_writes = s->nr_writes ? 2 : 1;
+	self.wrote = true;
+}
+
+/* Bytes were read. */
+static inline void
+evidence_read(struct stream *s)
+{
+	evidence_learn(s);
+	s->awaited = 1;
+	s->left = 0;
+	s->reads++;
+}
+#endif
