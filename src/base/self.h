@@ -66,6 +66,7 @@ struct process {
 	uint32_t generation; /* never 0 once set up, differs from the parent's */
 	uint32_t gate;       /* A: above 0: nothing new is held */
 	uint32_t nr_streams; /* A: open now: stream/stream */
+	uint32_t nr_stalled; /* A: of those, with an episode of backpressure: stream/stall */
 	uint32_t nr_threads; /* A: thread records in use so far: stream/turn */
 	bool joined;         /* L: counted as a member of the family */
 	bool ended;          /* A: exit has begun */

@@ -125,9 +125,8 @@ entry_order(int fd)
 static inline void
 entry_before_sleep(void)
 {
-	if (!entry_live())
-		return;
-	if (metrics_undecided && self_enter()) /* a forked child has to know that it is one */
+	/* A forked child has to know that it is one. */
+	if (__builtin_expect(metrics_undecided, 0) && entry_live() && self_enter())
 		metrics_member_sleeps();
 	keeper_watch();
 }

@@ -5,14 +5,13 @@
 
 #include <string.h>
 
-/* Nothing was written since the last sleep, so no more is to do than to make the call. */
 static inline bool
-owes_nothing(void)
+owes_nothing(const struct stream *s)
 {
-	return !self.wrote && !metrics_undecided;
+	return !__builtin_expect(metrics_undecided, 0) && reader_owes_nothing(s);
 }
 
-/* Else a read that may block is a sleep. True: answered without one, *r is the result. */
+/* A read that may block is a sleep. True: answered without one, *r is the result. */
 static __attribute__((noinline)) bool
 begin(struct stream *s, struct msghdr *msg, int flags, struct reading *reading, ssize_t *r)
 {
@@ -48,8 +47,9 @@ off_stream(int flags)
 	return flags & (MSG_ERRQUEUE | MSG_OOB);
 }
 
-ssize_t
-read(int fd, void *buf, size_t n)
+/* All of a read() but the common case. */
+static __attribute__((noinline)) ssize_t
+read_slow(int fd, void *buf, size_t n)
 {
 	struct stream *s = stream_at(fd);
 	struct reading reading = { 0 };
@@ -59,9 +59,33 @@ read(int fd, void *buf, size_t n)
 		entry_read_plain(fd);
 		return real.read(fd, buf, n);
 	}
-	if (owes_nothing() || !begin_flat(s, buf, n, 0, &reading, &r))
+	if (owes_nothing(s) || !begin_flat(s, buf, n, 0, &reading, &r))
 		r = entry_raw(real.read(fd, buf, n));
 	return end(s, fd, &reading, n, 0, r);
+}
+
+/* The end of a native call that was not begun; r is its result, errno set. */
+static __attribute__((noinline)) ssize_t
+unmoved(struct stream *s, int fd, size_t n, ssize_t r)
+{
+	const struct reading untimed = { 0 };
+
+	return end(s, fd, &untimed, n, 0, entry_raw(r));
+}
+
+ssize_t
+read(int fd, void *buf, size_t n)
+{
+	struct stream *s = stream_quick(fd);
+	ssize_t r;
+
+	if (!s || !n || !owes_nothing(s))
+		return read_slow(fd, buf, n);
+	r = real.read(fd, buf, n);
+	if (r <= 0)
+		return unmoved(s, fd, n, r);
+	reader_moved(s, (size_t)r);
+	return r;
 }
 
 ssize_t
@@ -76,7 +100,7 @@ readv(int fd, const struct iovec *iov, int nr)
 		entry_read_plain(fd);
 		return real.readv(fd, iov, nr);
 	}
-	if (owes_nothing() || !begin(s, &msg, 0, &reading, &r))
+	if (owes_nothing(s) || !begin(s, &msg, 0, &reading, &r))
 		r = entry_raw(real.readv(fd, iov, nr));
 	return end(s, fd, &reading, entry_total(iov, (size_t)nr), 0, r);
 }
@@ -84,7 +108,16 @@ readv(int fd, const struct iovec *iov, int nr)
 ssize_t
 recv(int fd, void *buf, size_t n, int flags)
 {
-	return recvfrom(fd, buf, n, flags, NULL, NULL);
+	struct stream *s = stream_quick(fd);
+	ssize_t r;
+
+	if (!s || !n || flags || !owes_nothing(s))
+		return recvfrom(fd, buf, n, flags, NULL, NULL);
+	r = real.recvfrom(fd, buf, n, 0, NULL, NULL);
+	if (r <= 0)
+		return unmoved(s, fd, n, r);
+	reader_moved(s, (size_t)r);
+	return r;
 }
 
 ssize_t
@@ -102,7 +135,7 @@ recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_
 	/* A name has to be filled in as the kernel does it, so no other call tries first. */
 	if (addr && !(flags & MSG_DONTWAIT) && stream_blocking(s))
 		entry_sleep();
-	if (addr || owes_nothing() || !begin_flat(s, buf, n, flags, &reading, &r))
+	if (addr || owes_nothing(s) || !begin_flat(s, buf, n, flags, &reading, &r))
 		r = entry_raw(real.recvfrom(fd, buf, n, flags, addr, len));
 	return end(s, fd, &reading, n, flags, r);
 }
@@ -141,7 +174,7 @@ recvmsg(int fd, struct msghdr *msg, int flags)
 		return received_rights(msg, real.recvmsg(fd, msg, flags));
 	}
 	n = entry_total(msg->msg_iov, msg->msg_iovlen);
-	if (owes_nothing() || !begin(s, msg, flags, &reading, &r))
+	if (owes_nothing(s) || !begin(s, msg, flags, &reading, &r))
 		r = entry_raw(real.recvmsg(fd, msg, flags));
 	return end(s, fd, &reading, n, flags, received_rights(msg, r));
 }

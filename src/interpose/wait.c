@@ -12,7 +12,7 @@ static const struct timespec no_time;
 static int
 polled(const struct pollfd *fds, nfds_t nr, int r)
 {
-	for (nfds_t i = 0; r > 0 && i < nr; i++)
+	for (nfds_t i = 0; stall_any() && r > 0 && i < nr; i++)
 		if (fds[i].revents & POLLOUT && entry_stream(fds[i].fd))
 			stall_writable(fds[i].fd);
 	return r;
@@ -26,7 +26,7 @@ poll(struct pollfd *fds, nfds_t nr, int timeout)
 
 	if (entry_wait(&w, !timeout)) {
 		r = real.poll(fds, nr, 0);
-		if (wait_looked(&w, r))
+		if (wait_looked(r))
 			return polled(fds, nr, r);
 	}
 	r = real.poll(fds, nr, timeout);
@@ -49,7 +49,7 @@ ppoll(struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
 
 	if (entry_wait(&w, is_zero(timeout))) {
 		r = real.ppoll(fds, nr, &no_time, mask);
-		if (wait_looked(&w, r))
+		if (wait_looked(r))
 			return polled(fds, nr, r);
 	}
 	r = real.ppoll(fds, nr, timeout, mask);
@@ -92,20 +92,20 @@ look_select(int nr, fd_set *in, fd_set *out, fd_set *except, const sigset_t *mas
 
 /* True: *r is the answer. Sets larger than an fd_set are not looked at: what is held leaves. */
 static bool
-looked_select(struct wait *w, int nr, fd_set *sets[3], const sigset_t *mask, int *r)
+looked_select(int nr, fd_set *sets[3], const sigset_t *mask, int *r)
 {
 	if (nr > FD_SETSIZE) {
 		wait_sleep();
 		return false;
 	}
 	*r = look_select(nr, sets[0], sets[1], sets[2], mask);
-	return wait_looked(w, *r);
+	return wait_looked(*r);
 }
 
 static int
 selected(int nr, const fd_set *out, int r)
 {
-	for (int fd = 0; r > 0 && out && fd < nr; fd++)
+	for (int fd = 0; stall_any() && r > 0 && out && fd < nr; fd++)
 		if (((const fd_mask *)out)[fd / NFDBITS] >> fd % NFDBITS & 1 &&
 		    entry_stream(fd))
 			stall_writable(fd);
@@ -121,7 +121,7 @@ select(int nr, fd_set *in, fd_set *out, fd_set *except, struct timeval *timeout)
 
 	real_ready();
 	if (entry_wait(&w, zero) &&
-	    looked_select(&w, nr, (fd_set *[]){ in, out, except }, NULL, &r))
+	    looked_select(nr, (fd_set *[]){ in, out, except }, NULL, &r))
 		return selected(nr, out, r);
 	r = real.select(nr, in, out, except, timeout);
 	wait_end(&w, r);
@@ -137,7 +137,7 @@ pselect(int nr, fd_set *in, fd_set *out, fd_set *except, const struct timespec *
 
 	real_ready();
 	if (entry_wait(&w, is_zero(timeout)) &&
-	    looked_select(&w, nr, (fd_set *[]){ in, out, except }, mask, &r))
+	    looked_select(nr, (fd_set *[]){ in, out, except }, mask, &r))
 		return selected(nr, out, r);
 	r = real.pselect(nr, in, out, except, timeout, mask);
 	wait_end(&w, r);
@@ -153,7 +153,7 @@ epoll_wait(int ep, struct epoll_event *events, int max, int timeout)
 	real_ready();
 	if (entry_wait(&w, !timeout)) {
 		r = real.epoll_wait(ep, events, max, 0);
-		if (wait_looked(&w, r))
+		if (wait_looked(r))
 			return r;
 	}
 	r = real.epoll_wait(ep, events, max, timeout);
@@ -171,7 +171,7 @@ epoll_pwait(int ep, struct epoll_event *events, int max, int timeout,
 	real_ready();
 	if (entry_wait(&w, !timeout)) {
 		r = real.epoll_pwait(ep, events, max, 0, mask);
-		if (wait_looked(&w, r))
+		if (wait_looked(r))
 			return r;
 	}
 	r = real.epoll_pwait(ep, events, max, timeout, mask);
@@ -189,7 +189,7 @@ epoll_pwait2(int ep, struct epoll_event *events, int max,
 	real_ready();
 	if (entry_wait(&w, is_zero(timeout))) {
 		r = real.epoll_pwait2(ep, events, max, &no_time, mask);
-		if (wait_looked(&w, r))
+		if (wait_looked(r))
 			return r;
 	}
 	r = real.epoll_pwait2(ep, events, max, timeout, mask);

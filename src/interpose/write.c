@@ -7,10 +7,12 @@
 #include <string.h>
 
 /* Reports a native call; `s` may be NULL. */
-static ssize_t
+static inline ssize_t
 sent(struct stream *s, size_t len, ssize_t r)
 {
-	if (s)
+	if (s && len && r == (ssize_t)len)
+		writer_went(s, len);
+	else if (s)
 		writer_sent(s, len, entry_raw(r));
 	return r;
 }
@@ -37,21 +39,20 @@ pass_rights(const struct msghdr *msg)
 /* What write() and send() try first: true if the bytes only had to be copied. It calls nothing, so
  * that the entries keep nothing on the stack; what it cannot do, the slow half does. */
 static inline __attribute__((always_inline)) bool
-appended(int fd, const void *buf, size_t n)
+appended(struct stream *s, const void *buf, size_t n)
 {
-	struct stream *s = stream_record(fd);
-
 	return s && !__atomic_load_n(&entry_cancels, __ATOMIC_RELAXED) &&
 	       writer_append_small(s, buf, n);
 }
 
 static __attribute__((noinline)) ssize_t
-write_slow(int fd, const void *buf, size_t n)
+write_slow(struct stream *s, int fd, const void *buf, size_t n)
 {
-	struct stream *s = stream_at(fd);
 	struct iovec iov = { (void *)buf, n };
 	ssize_t r;
 
+	if (!s)
+		s = stream_at(fd);
 	if (!s || !n)
 		return real.write(fd, buf, n);
 	entry_testcancel();
@@ -65,9 +66,11 @@ write_slow(int fd, const void *buf, size_t n)
 ssize_t
 write(int fd, const void *buf, size_t n)
 {
-	if (appended(fd, buf, n))
+	struct stream *s = stream_quick(fd);
+
+	if (appended(s, buf, n))
 		return (ssize_t)n;
-	return write_slow(fd, buf, n);
+	return write_slow(s, fd, buf, n);
 }
 
 /* send() that must not be held: its flags mean more than "these bytes". */
@@ -79,13 +82,14 @@ send_apart(struct stream *s, int fd, const void *buf, size_t n, int flags)
 }
 
 static __attribute__((noinline)) ssize_t
-send_slow(int fd, const void *buf, size_t n, int flags)
+send_slow(struct stream *s, int fd, const void *buf, size_t n, int flags)
 {
-	struct stream *s = stream_at(fd);
 	struct iovec iov = { (void *)buf, n };
 	ssize_t r;
 
 	real_ready();
+	if (!s)
+		s = stream_at(fd);
 	if (!s || !n)
 		return real.send(fd, buf, n, flags);
 	if (flags & ~HELD_FLAGS)
@@ -101,9 +105,11 @@ send_slow(int fd, const void *buf, size_t n, int flags)
 ssize_t
 send(int fd, const void *buf, size_t n, int flags)
 {
-	if (!(flags & ~HELD_FLAGS) && appended(fd, buf, n))
+	struct stream *s = stream_quick(fd);
+
+	if (!(flags & ~HELD_FLAGS) && appended(s, buf, n))
 		return (ssize_t)n;
-	return send_slow(fd, buf, n, flags);
+	return send_slow(s, fd, buf, n, flags);
 }
 
 ssize_t

@@ -27,11 +27,8 @@ static inline void
 evidence_turn(struct stream *s)
 {
 	if (s->writer != self.tid || s->turn != self.turn) {
-		if (s->nr_writes) {
+		if (s->nr_writes)
 			evidence_learn(s);
-			if (!stream_held(s))
-				s->awaited = 0;
-		}
 		s->writer = self.tid;
 		s->turn = self.turn;
 	}

@@ -131,7 +131,7 @@ make(void)
 {
 	if (!lock_take(&process->lock, self.tid))
 		return false; /* a handler: the code it interrupted is making it */
-	if (!runs() && !keeper.never) {
+	if (nr_numbers && !runs() && !keeper.never) {
 		keeper.word = RUNS;
 		/* Without the barrier it could not take a stream from its owner. */
 		if (sys_membarrier_register() < 0 ||

@@ -5,8 +5,6 @@
 #include "stream/turn.h"
 #include <errno.h>
 
-/* A read that took longer slept. */
-enum { SLEPT_NS = 5000 };
 /* What MSG_DONTWAIT would answer differently, had it to wait natively. */
 enum { WAITING_FLAGS = MSG_WAITALL | MSG_OOB | MSG_ERRQUEUE };
 
@@ -14,7 +12,7 @@ bool
 reader_begin(struct stream *s, struct msghdr *msg, int flags, struct reading *reading,
 	     ssize_t *result)
 {
-	reading->start_ns = 0;
+	reading->slept = false;
 	turn_to(s->fd);
 	if (!self.wrote || flags & MSG_DONTWAIT || !stream_blocking(s))
 		return false;
@@ -27,23 +25,30 @@ reader_begin(struct stream *s, struct msghdr *msg, int flags, struct reading *re
 		}
 		turn_flush();
 	}
-	reading->start_ns = sys_now_ns();
+	reading->slept = true;
 	return false;
+}
+
+void
+reader_moved(struct stream *s, size_t went)
+{
+	count_native(s, RECEIVED, went);
+	evidence_read(s);
 }
 
 ssize_t
 reader_end(struct stream *s, const struct reading *reading, size_t len, bool peek, ssize_t r)
 {
-	uint64_t went = r > 0 && !peek ? (uint64_t)r : 0;
 	int err;
 
-	if (reading->start_ns && sys_now_ns() - reading->start_ns > SLEPT_NS)
+	if (reading->slept)
 		turn_slept();
-	count_app(s, RECEIVED, went);
-	count_kernel(s, RECEIVED, went);
-	if (went)
-		evidence_read(s);
-	else if (r < 0 && r != -EAGAIN && r != -EINTR)
+	if (r > 0 && !peek) {
+		reader_moved(s, (size_t)r);
+		return r;
+	}
+	count_native(s, RECEIVED, 0);
+	if (r < 0 && r != -EAGAIN && r != -EINTR)
 		count_error(OP_READ, (int)-r);
 	if (r == 0 && len > 0 && s->err) {
 		err = stream_error(s);

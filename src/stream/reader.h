@@ -5,18 +5,32 @@
  * A read that moved bytes begins a turn; one that may block is a sleep, before which what
  * this thread holds must leave.
  * Threads: any. Signals: safe. */
-#include "stream/stream.h"
+#include "stream/turn.h"
 
 /* What reader_begin() found out, for reader_end(). */
 struct reading {
-	int64_t start_ns; /* 0: not timed */
+	bool slept; /* everything left before the call, because it may sleep */
 };
+
+/* No more is to do before a native read than to make it: nothing was written since the last sleep,
+ * or nothing is held and the call cannot sleep. Else reader_begin() is due. */
+static inline bool
+reader_owes_nothing(const struct stream *s)
+{
+	const uint8_t never_blocks = OPTION_BLOCK_KNOWN | OPTION_NONBLOCK;
+
+	return !self.wrote ||
+	       ((s->options & never_blocks) == never_blocks && !self.awaited && !turn_owes());
+}
 
 /* Before the native call. True: it was made, with MSG_DONTWAIT, and answered: *result (count,
  * 0 or -errno) is what the call returns; reader_end() is still due. `msg` describes the
  * caller's buffers; `flags` the caller's. */
 bool reader_begin(struct stream *s, struct msghdr *msg, int flags, struct reading *reading,
 		  ssize_t *result);
+
+/* After a native read of `went` bytes, above 0, for which reader_begin() was not needed. */
+void reader_moved(struct stream *s, size_t went);
 
 /* After it. Returns what the application gets: `r`, or the kept error where `r` is an end of
  * file (count, 0 or -errno in and out). `len`: what was asked for. `peek`: MSG_PEEK. */

@@ -2,9 +2,6 @@
 #include "pool/pool.h"
 #include <linux/sock_diag.h>
 
-/* What the kernel charges a TCP send beyond its bytes, per buffer it makes; a hold needs that
- * much more than its size to be free. Measured: with it no flush was refused or short. */
-enum { TCP_OVERHEAD = 2304, TCP_BUFFER = 16384 };
 /* An AF_UNIX send up to this size is one buffer, taken whole while anything is free. */
 enum { UNIX_BUFFER = 32768 };
 
@@ -25,7 +22,7 @@ room_ask(struct stream *s)
 		return;
 	free = mem[SK_MEMINFO_SNDBUF] - used;
 	if (s->options & OPTION_TCP) {
-		s->room = free > TCP_OVERHEAD ? free - TCP_OVERHEAD : 0;
+		s->room = free > ROOM_OVERHEAD ? free - ROOM_OVERHEAD : 0;
 	} else {
 		uint32_t one = mem[SK_MEMINFO_SNDBUF] / 2 - 64;
 
@@ -33,14 +30,6 @@ room_ask(struct stream *s)
 			one = UNIX_BUFFER;
 		s->room = free / 2 > one ? free / 2 : one;
 	}
-}
-
-void
-room_use(struct stream *s, uint64_t went)
-{
-	uint64_t charge = went + TCP_OVERHEAD * (1 + went / TCP_BUFFER);
-
-	s->room = charge < s->room ? s->room - (uint32_t)charge : 0;
 }
 
 static uint32_t

@@ -37,6 +37,7 @@ stall_begin(struct stream *s)
 
 	if (!region_get() || __atomic_exchange_n(&s->stalled, 1, __ATOMIC_ACQ_REL))
 		return;
+	__atomic_fetch_add(&process->nr_stalled, 1, __ATOMIC_RELAXED);
 	cold->stall_start_ns = sys_now_ns();
 	cold->stall_busy_us = busy_us(s);
 	count_add(&s->rec->rare[SENT].stall_events, 1);
@@ -52,6 +53,7 @@ stall_end(struct stream *s)
 
 	if (!__atomic_exchange_n(&s->stalled, 0, __ATOMIC_ACQ_REL))
 		return;
+	__atomic_fetch_sub(&process->nr_stalled, 1, __ATOMIC_RELAXED);
 	ns = (uint64_t)(sys_now_ns() - cold->stall_start_ns);
 	if (s->options & OPTION_TCP) {
 		most = (busy_us(s) - cold->stall_busy_us) * 1000 + JIFFY_NS;

@@ -15,6 +15,13 @@ void stall_end(struct stream *s);
 /* A blocking call of `ns` waited: an episode that begins and ends here. */
 void stall_waited(struct stream *s, int64_t start_ns, int64_t end_ns);
 
+/* True while an episode runs on any stream of this process. */
+static inline bool
+stall_any(void)
+{
+	return __atomic_load_n(&process->nr_stalled, __ATOMIC_RELAXED) != 0;
+}
+
 /* poll or select says `fd` is writable. */
 void stall_writable(int fd);
 

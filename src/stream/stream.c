@@ -3,6 +3,7 @@
 #include "stream/flush.h"
 #include "stream/life.h"
 #include "stream/section.h"
+#include "stream/stall.h"
 #include "stream/evidence.h"
 #include "stream/turn.h"
 #include <errno.h>
@@ -203,9 +204,11 @@ reset(struct stream *s, int fd, enum state state)
 	if (!section_settled(s))
 		s->tier = 0;
 	was_open = s->state == STATE_OPEN;
+	if (was_open)
+		stall_end(s);
 	s->room = s->writer = 0;
 	s->options = s->nr_writes = s->chatty = s->awaited = s->left = 0;
-	s->proven = s->err = s->stalled = 0;
+	s->proven = s->err = 0;
 	s->mode = MODE_MANAGED;
 	s->state = (uint8_t)state;
 	s->epoch = __atomic_load_n(&nr_forks, __ATOMIC_RELAXED);
@@ -512,6 +515,7 @@ stream_close_begin(int fd)
 	if (!self_enter())
 		return;
 	stream_drain(s, FLUSH_CLOSE);
+	stall_end(s);
 	evidence_turn(s); /* the last turn counts too */
 	if (s->nr_writes)
 		evidence_read(s);

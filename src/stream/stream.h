@@ -115,17 +115,16 @@ stream_at(int fd)
 	return stream_meet(fd);
 }
 
-/* The record at a number, for the one question whether this thread owns it: no stream's has an
- * owner, and a vfork child or a forked one finds none. NULL: no record. */
+/* The same without a call: NULL where stream_at() would have to ask. */
 static inline struct stream *
-stream_record(int fd)
+stream_quick(int fd)
 {
-	struct stream *leaf;
+	unsigned n = (unsigned)fd;
 
-	if ((unsigned)fd >= __atomic_load_n(&nr_numbers, __ATOMIC_RELAXED))
+	if (n >= __atomic_load_n(&nr_numbers, __ATOMIC_RELAXED) || !self.ready ||
+	    __atomic_load_n(&number_kind[n], __ATOMIC_RELAXED) != KIND_STREAM)
 		return NULL;
-	leaf = __atomic_load_n(&stream_leaf[(unsigned)fd >> LEAF_BITS], __ATOMIC_RELAXED);
-	return leaf ? &leaf[fd & ((1 << LEAF_BITS) - 1)] : NULL;
+	return &stream_leaf[n >> LEAF_BITS][n & ((1 << LEAF_BITS) - 1)];
 }
 
 /* The same without asking: NULL unless the number is known to be a stream. */

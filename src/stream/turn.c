@@ -231,13 +231,6 @@ turn_flush(void)
 		flush_others();
 }
 
-void
-turn_slept(void)
-{
-	self.turn++;
-	self.wrote = false;
-}
-
 static uint32_t
 stream_reads(int fd)
 {

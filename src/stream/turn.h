@@ -63,7 +63,13 @@ turn_to(int fd)
 
 /* Before what will sleep: everything leaves. turn_slept() after it, if it really slept. */
 void turn_flush(void);
-void turn_slept(void);
+
+static inline void
+turn_slept(void)
+{
+	self.turn++;
+	self.wrote = false;
+}
 
 /* Before a sleep on a condition variable or semaphore: as turn_flush() and turn_slept(), but the
  * awaited stream is kept back where the thread is known to write on. */

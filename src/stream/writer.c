@@ -401,14 +401,30 @@ timed(struct stream *s)
 }
 
 void
+writer_went(struct stream *s, size_t len)
+{
+	count_native(s, SENT, len);
+	s->proven = 1;
+	self.wrote = true;
+	room_use(s, len);
+	if (__builtin_expect(s->stalled, 0))
+		stall_end(s);
+	if (__builtin_expect(self.call_start_ns != 0, 0))
+		timed(s);
+}
+
+void
 writer_sent(struct stream *s, size_t len, ssize_t r)
 {
 	uint64_t went = r > 0 ? (uint64_t)r : 0;
 
-	count_app(s, SENT, went);
-	count_kernel(s, SENT, went);
+	if (len && went == len) {
+		writer_went(s, len);
+		return;
+	}
+	count_native(s, SENT, went);
 	if (len)
-		s->proven = went == len;
+		s->proven = 0;
 	if (went) {
 		self.wrote = true;
 		room_use(s, went);
@@ -419,6 +435,6 @@ writer_sent(struct stream *s, size_t len, ssize_t r)
 	}
 	if (self.call_start_ns)
 		timed(s);
-	else if (len && (r == -EAGAIN || (went && went < len)))
+	else if (len && (r == -EAGAIN || went))
 		stall_begin(s);
 }

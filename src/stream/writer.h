@@ -48,8 +48,7 @@ writer_copy(char *to, const char *from, size_t n)
 }
 
 /* The hot path: true if the bytes are held and the call is done. No atomic instruction, no lock:
- * stream/section.h. The counts are added under the mark, so they have one writer. `s` may be
- * a record that is no stream's: then nobody owns it. Where a handler settled the append, the
+ * stream/section.h. The counts are added under the mark, so they have one writer. Where a handler settled the append, the
  * quarantine ends at this thread's next write that is none (section_reap). */
 static inline __attribute__((always_inline)) bool
 writer_append_sized(struct stream *s, const void *buf, size_t n, bool small)
@@ -120,4 +119,7 @@ bool writer_take(struct stream *s, const struct iovec *iov, int nr_iov, int flag
 /* A native write of `len` bytes returned `r` (count or -errno); also one of those that are never
  * held (sendfile, a name, control data) and so never came to writer_take(). */
 void writer_sent(struct stream *s, size_t len, ssize_t r);
+
+/* The same where all of it went. */
+void writer_went(struct stream *s, size_t len);
 #endif

@@ -1,23 +1,16 @@
 #include "waits/wait.h"
 #include "stream/turn.h"
 
-/* A call that took longer slept. */
-enum { SLEPT_NS = 5000 };
-
 bool
-wait_begin_wrote(struct wait *w, bool zero_timeout)
+wait_begin_owing(struct wait *w)
 {
 	if (self.awaited)
 		turn_release();
-	if (turn_owes() && !zero_timeout)
-		return true;
-	if (!zero_timeout)
-		w->start_ns = sys_now_ns();
-	return false;
+	return turn_owes() && !w->zero;
 }
 
 bool
-wait_looked(struct wait *w, int r)
+wait_looked(int r)
 {
 	if (r != 0) {
 		if (turn_owes())
@@ -25,19 +18,16 @@ wait_looked(struct wait *w, int r)
 		return true;
 	}
 	turn_flush();
-	w->start_ns = sys_now_ns();
 	return false;
 }
 
 void
-wait_end_wrote(struct wait *w, int r)
+wait_end_owing(int r)
 {
 	if (r == 0) {
 		turn_flush();
 		turn_slept();
-	} else if (w->start_ns && sys_now_ns() - w->start_ns > SLEPT_NS) {
-		turn_slept();
-	} else if (turn_owes()) {
+	} else {
 		turn_overdue();
 	}
 }
@@ -61,12 +51,9 @@ wait_cond(void)
 void
 wait_blocking(struct wait *w, int fd)
 {
-	w->start_ns = 0;
-	if (!self.wrote)
-		return;
+	w->zero = false;
 	if (self.awaited)
 		turn_release();
 	if (turn_owes() && stream_may_block(fd))
 		turn_flush();
-	w->start_ns = sys_now_ns();
 }

@@ -5,45 +5,53 @@
  *
  *	if (wait_begin(&w, timeout is 0)) {        // something is held: look first
  *		r = native call with time-out 0;
- *		if (wait_looked(&w, r))            // events, or an error: the answer
+ *		if (wait_looked(r))            // events, or an error: the answer
  *			return r;
  *	}
  *	r = native call with the caller's arguments;
  *	wait_end(&w, r);
  *
- * With nothing held, wait_begin() costs a few loads, and two clock reads only if this
- * thread wrote since its last sleep. A flush never blocks here.
+ * With nothing held they cost a few loads. A flush never blocks here.
+ *
+ * Whether a call that was passed on really slept nobody asks: with nothing held, every one with a
+ * time-out ends the turn. A busy loop that writes to a stream again without having read from it
+ * still holds, because a piece left since (stream/evidence.h); so two clock reads a request
+ * are saved.
  * Threads: any. Signals: safe. errno is left alone. */
-#include "base/self.h"
+#include "stream/turn.h"
 #include <stdbool.h>
 #include <stdint.h>
 
 struct wait {
-	int64_t start_ns; /* 0: not timed */
+	bool zero; /* the caller's time-out is 0 */
 };
 
 /* The awaited stream is released. True: other bytes are held and the caller would sleep. */
-bool wait_begin_wrote(struct wait *w, bool zero_timeout);
+bool wait_begin_owing(struct wait *w);
 
 static inline bool
 wait_begin(struct wait *w, bool zero_timeout)
 {
-	w->start_ns = 0;
-	return self.wrote && wait_begin_wrote(w, zero_timeout);
+	w->zero = zero_timeout;
+	return (self.awaited || turn_owes()) && wait_begin_owing(w);
 }
 
 /* After the look: r > 0 events, 0 none, < 0 failed. True: return r now (what is overdue was
  * flushed); false: nothing was ready, everything was flushed: make the real call. */
-bool wait_looked(struct wait *w, int r);
+bool wait_looked(int r);
 
 /* After the real call: ends the turn if it was a sleep. */
-void wait_end_wrote(struct wait *w, int r);
+void wait_end_owing(int r);
 
 static inline void
 wait_end(struct wait *w, int r)
 {
-	if (self.wrote)
-		wait_end_wrote(w, r);
+	if (!self.wrote)
+		return;
+	if (turn_owes())
+		wait_end_owing(r);
+	else if (r == 0 || !w->zero)
+		turn_slept();
 }
 
 /* Any other call that sleeps: everything held leaves, the turn ends. */
