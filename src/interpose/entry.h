@@ -19,6 +19,7 @@
 #include "metrics/metrics.h"
 #include "stream/keeper.h"
 #include "stream/life.h"
+#include "stream/stall.h"
 #include "stream/stream.h"
 #include "stream/turn.h"
 #include "waits/wait.h"
@@ -137,6 +138,17 @@ entry_sleep(void)
 {
 	entry_before_sleep();
 	wait_sleep();
+}
+
+/* The common wait call: nothing is held and no helper thread is owed, so the native call is all
+ * there is to do. */
+static inline bool
+entry_wait_free(bool zero_timeout)
+{
+	if (__builtin_expect(metrics_undecided, 0) || stall_any())
+		return false;
+	keeper_watch();
+	return wait_free(zero_timeout);
 }
 
 /* Begins a wait call: true: look first (waits/wait.h). */

@@ -18,8 +18,8 @@ polled(const struct pollfd *fds, nfds_t nr, int r)
 	return r;
 }
 
-int
-poll(struct pollfd *fds, nfds_t nr, int timeout)
+static __attribute__((noinline)) int
+poll_owing(struct pollfd *fds, nfds_t nr, int timeout)
 {
 	struct wait w;
 	int r;
@@ -32,6 +32,14 @@ poll(struct pollfd *fds, nfds_t nr, int timeout)
 	r = real.poll(fds, nr, timeout);
 	wait_end(&w, r);
 	return polled(fds, nr, r);
+}
+
+int
+poll(struct pollfd *fds, nfds_t nr, int timeout)
+{
+	if (entry_wait_free(!timeout))
+		return real.poll(fds, nr, timeout);
+	return poll_owing(fds, nr, timeout);
 }
 
 static bool
@@ -47,6 +55,8 @@ ppoll(struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
 	struct wait w;
 	int r;
 
+	if (entry_wait_free(is_zero(timeout)))
+		return real.ppoll(fds, nr, timeout, mask);
 	if (entry_wait(&w, is_zero(timeout))) {
 		r = real.ppoll(fds, nr, &no_time, mask);
 		if (wait_looked(r))
@@ -120,6 +130,8 @@ select(int nr, fd_set *in, fd_set *out, fd_set *except, struct timeval *timeout)
 	int r;
 
 	real_ready();
+	if (entry_wait_free(zero))
+		return real.select(nr, in, out, except, timeout);
 	if (entry_wait(&w, zero) &&
 	    looked_select(nr, (fd_set *[]){ in, out, except }, NULL, &r))
 		return selected(nr, out, r);
@@ -136,6 +148,8 @@ pselect(int nr, fd_set *in, fd_set *out, fd_set *except, const struct timespec *
 	int r;
 
 	real_ready();
+	if (entry_wait_free(is_zero(timeout)))
+		return real.pselect(nr, in, out, except, timeout, mask);
 	if (entry_wait(&w, is_zero(timeout)) &&
 	    looked_select(nr, (fd_set *[]){ in, out, except }, mask, &r))
 		return selected(nr, out, r);
@@ -144,13 +158,12 @@ pselect(int nr, fd_set *in, fd_set *out, fd_set *except, const struct timespec *
 	return selected(nr, out, r);
 }
 
-int
-epoll_wait(int ep, struct epoll_event *events, int max, int timeout)
+static __attribute__((noinline)) int
+epoll_wait_owing(int ep, struct epoll_event *events, int max, int timeout)
 {
 	struct wait w;
 	int r;
 
-	real_ready();
 	if (entry_wait(&w, !timeout)) {
 		r = real.epoll_wait(ep, events, max, 0);
 		if (wait_looked(r))
@@ -162,6 +175,15 @@ epoll_wait(int ep, struct epoll_event *events, int max, int timeout)
 }
 
 int
+epoll_wait(int ep, struct epoll_event *events, int max, int timeout)
+{
+	real_ready();
+	if (entry_wait_free(!timeout))
+		return real.epoll_wait(ep, events, max, timeout);
+	return epoll_wait_owing(ep, events, max, timeout);
+}
+
+int
 epoll_pwait(int ep, struct epoll_event *events, int max, int timeout,
 	    const sigset_t *mask)
 {
@@ -169,6 +191,8 @@ epoll_pwait(int ep, struct epoll_event *events, int max, int timeout,
 	int r;
 
 	real_ready();
+	if (entry_wait_free(!timeout))
+		return real.epoll_pwait(ep, events, max, timeout, mask);
 	if (entry_wait(&w, !timeout)) {
 		r = real.epoll_pwait(ep, events, max, 0, mask);
 		if (wait_looked(r))
@@ -187,6 +211,8 @@ epoll_pwait2(int ep, struct epoll_event *events, int max,
 	int r;
 
 	real_ready();
+	if (entry_wait_free(is_zero(timeout)))
+		return real.epoll_pwait2(ep, events, max, timeout, mask);
 	if (entry_wait(&w, is_zero(timeout))) {
 		r = real.epoll_pwait2(ep, events, max, &no_time, mask);
 		if (wait_looked(r))

@@ -143,15 +143,14 @@ writev(int fd, const struct iovec *iov, int nr)
 }
 
 /* True: nothing but bytes in order, so it may be held. */
-static bool
+static inline bool
 plain_message(const struct msghdr *msg, int flags)
 {
-	return !msg->msg_name && !msg->msg_controllen && !(flags & ~HELD_FLAGS) &&
-	       entry_total(msg->msg_iov, msg->msg_iovlen);
+	return !msg->msg_name && !msg->msg_controllen && !(flags & ~HELD_FLAGS);
 }
 
-ssize_t
-sendmsg(int fd, const struct msghdr *msg, int flags)
+static __attribute__((noinline)) ssize_t
+sendmsg_slow(int fd, const struct msghdr *msg, int flags)
 {
 	struct stream *s = stream_at(fd);
 	size_t total;
@@ -164,13 +163,26 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 		return real.sendmsg(fd, msg, flags);
 	entry_testcancel();
 	total = entry_total(msg->msg_iov, msg->msg_iovlen);
-	if (!plain_message(msg, flags)) {
+	if (!total || !plain_message(msg, flags)) {
 		entry_order(fd);
 		return sent(s, total, real.sendmsg(fd, msg, flags));
 	}
-	if (!writer_alone(s, total, flags) &&
-	    writer_take(s, msg->msg_iov, (int)msg->msg_iovlen, flags, &r))
+	if (writer_take(s, msg->msg_iov, (int)msg->msg_iovlen, flags, &r))
 		return entry_result(r);
+	return sent(s, total, real.sendmsg(fd, msg, flags));
+}
+
+ssize_t
+sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct stream *s = stream_quick(fd);
+	size_t total;
+
+	if (!s || !plain_message(msg, flags))
+		return sendmsg_slow(fd, msg, flags);
+	total = entry_total(msg->msg_iov, msg->msg_iovlen);
+	if (!total || !writer_alone(s, total, flags))
+		return sendmsg_slow(fd, msg, flags);
 	return sent(s, total, real.sendmsg(fd, msg, flags));
 }
 

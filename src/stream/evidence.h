@@ -55,6 +55,16 @@ evidence_wrote(struct stream *s)
 	self.wrote = true;
 }
 
+/* The first of a turn, made natively. Noted before the call: when it returns another thread may have
+ * read the peer's answer. */
+static inline void
+evidence_alone(struct stream *s)
+{
+	s->nr_writes = 1;
+	s->left = 1;
+	self.wrote = true;
+}
+
 /* Bytes were read. */
 static inline void
 evidence_read(struct stream *s)

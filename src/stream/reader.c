@@ -29,10 +29,21 @@ reader_begin(struct stream *s, struct msghdr *msg, int flags, struct reading *re
 	return false;
 }
 
+static __attribute__((noinline)) void
+moved_first(struct stream *s, size_t went)
+{
+	count_native(s, RECEIVED, went, false);
+	evidence_read(s);
+}
+
 void
 reader_moved(struct stream *s, size_t went)
 {
-	count_native(s, RECEIVED, went);
+	if (__builtin_expect(!self.tally, 0)) {
+		moved_first(s, went);
+		return;
+	}
+	count_native(s, RECEIVED, went, true);
 	evidence_read(s);
 }
 
@@ -47,7 +58,7 @@ reader_end(struct stream *s, const struct reading *reading, size_t len, bool pee
 		reader_moved(s, (size_t)r);
 		return r;
 	}
-	count_native(s, RECEIVED, 0);
+	count_native(s, RECEIVED, 0, false);
 	if (r < 0 && r != -EAGAIN && r != -EINTR)
 		count_error(OP_READ, (int)-r);
 	if (r == 0 && len > 0 && s->err) {

@@ -67,14 +67,19 @@ struct stream {
 	uint8_t mode;       /* L: enum mode */
 	uint8_t options;    /* A: enum option */
 	uint8_t tier;       /* L: of the chunk, or the one to begin with */
-	uint8_t nr_writes;  /* A: in this turn, at most 2 */
 	uint8_t chatty;     /* A: two-bit counter: turns that wrote more than once */
 	uint8_t awaited;    /* A: bytes were read since it was last released */
-	uint8_t left;       /* A: a piece left since bytes were last read */
 	uint8_t proven;     /* A: the kernel took the last write or flush whole: may hold */
 	uint8_t role;       /* C: enum role */
-	uint8_t err;        /* L: errno that a flush took, to be given once; 0 none */
-	uint8_t stalled;    /* A: a send backpressure episode runs */
+	union {
+		struct {
+			uint8_t nr_writes; /* A: in this turn, at most 2 */
+			uint8_t left;      /* A: a piece left since bytes were last read */
+			uint8_t err;       /* L: errno that a flush took, to be given once */
+			uint8_t stalled;   /* A: a send backpressure episode runs */
+		};
+		uint32_t unquiet; /* 0: none of these */
+	};
 };
 _Static_assert(sizeof(struct stream) == 64, "one cache line");
 

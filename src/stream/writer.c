@@ -400,17 +400,37 @@ timed(struct stream *s)
 		turn_slept();
 }
 
+static inline __attribute__((always_inline)) void
+went_whole(struct stream *s, size_t len, bool own)
+{
+	const uint8_t never_blocks = OPTION_BLOCK_KNOWN | OPTION_NONBLOCK;
+
+	count_native(s, SENT, len, own);
+	s->proven = 1;
+	self.wrote = true;
+	if ((s->options & never_blocks) == never_blocks)
+		s->room = 0; /* asked again before anything is held */
+	else
+		room_use(s, len);
+}
+
+static __attribute__((noinline)) void
+went_after_all(struct stream *s, size_t len)
+{
+	went_whole(s, len, false);
+	if (s->stalled)
+		stall_end(s);
+	if (self.call_start_ns)
+		timed(s);
+}
+
 void
 writer_went(struct stream *s, size_t len)
 {
-	count_native(s, SENT, len);
-	s->proven = 1;
-	self.wrote = true;
-	room_use(s, len);
-	if (__builtin_expect(s->stalled, 0))
-		stall_end(s);
-	if (__builtin_expect(self.call_start_ns != 0, 0))
-		timed(s);
+	if (__builtin_expect(!self.tally || s->stalled || self.call_start_ns, 0))
+		went_after_all(s, len);
+	else
+		went_whole(s, len, true);
 }
 
 void
@@ -422,7 +442,7 @@ writer_sent(struct stream *s, size_t len, ssize_t r)
 		writer_went(s, len);
 		return;
 	}
-	count_native(s, SENT, went);
+	count_native(s, SENT, went, false);
 	if (len)
 		s->proven = 0;
 	if (went) {

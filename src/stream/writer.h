@@ -92,21 +92,21 @@ writer_append_small(struct stream *s, const void *buf, size_t n)
 
 bool writer_append(struct stream *s, const void *buf, size_t n);
 
-/* The other quick answer, for a write that stands alone: nothing is held, and nothing says that more
- * follows. True: call natively, then writer_sent(). False: writer_take() decides. */
-static inline bool
+/* The other quick answer, for a write that stands alone: the first since bytes were read, and
+ * nothing says that more follows. True: call natively, then writer_sent(). False:
+ * writer_take() decides. */
+static inline __attribute__((always_inline)) bool
 writer_alone(struct stream *s, size_t len, int flags)
 {
-	if (stream_held(s) || s->err)
+	if (stream_held(s) || s->unquiet || s->chatty >= 2 || flags & MSG_MORE || self.cond_fd)
 		return false;
-	turn_to(s->fd);
-	evidence_turn(s);
-	/* On a blocking socket that may be full there is more to do first. */
-	if (evidence_of_more(s, flags) || (len > s->room && stream_blocking(s)))
+	if ((self.awaited && self.awaited != (int32_t)s->fd + 1) ||
+	    (len > s->room && stream_blocking(s)))
 		return false;
-	evidence_wrote(s);
-	s->left = 1;
+	s->writer = self.tid;
+	s->turn = self.turn;
 	self.call_start_ns = 0;
+	evidence_alone(s);
 	return true;
 }
 

@@ -36,6 +36,18 @@ wait_begin(struct wait *w, bool zero_timeout)
 	return (self.awaited || turn_owes()) && wait_begin_owing(w);
 }
 
+/* True: this thread holds nothing, so nothing is to be done after the call either: the turn ends
+ * here, unless the caller will not sleep. */
+static inline bool
+wait_free(bool zero_timeout)
+{
+	if (self.awaited || turn_owes())
+		return false;
+	if (!zero_timeout)
+		turn_slept();
+	return true;
+}
+
 /* After the look: r > 0 events, 0 none, < 0 failed. True: return r now (what is overdue was
  * flushed); false: nothing was ready, everything was flushed: make the real call. */
 bool wait_looked(int r);
