@@ -32,8 +32,8 @@ new_process(void)
 	uint32_t none = 0;
 	unsigned spins = 0;
 
-	if (!__atomic_compare_exchange_n(&process->generation, &none, GENERATION_CLAIMED, false,
-					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+	if (!__atomic_compare_exchange_n(&process->generation, &none, GENERATION_CLAIMED,
+					 false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
 		while (__atomic_load_n(&process->generation, __ATOMIC_ACQUIRE) ==
 		       GENERATION_CLAIMED)
 			lock_wait(&spins);

@@ -28,34 +28,34 @@ struct settled {
 struct self {
 	/* What every append looks at, on one cache line. */
 	struct thread *thread; /* O: NULL until the first hold */
-	struct tally *tally;   /* O: NULL until the first count, or where none was left */
+	struct tally *tally; /* O: NULL until the first count, or where none was left */
 	struct stream *inside; /* O: the stream whose lock this thread took last; whether it still
 				* holds it, the stream's own word tells */
-	uintptr_t inside_sp;   /* O: where on the stack that section, or an append, began */
-	uint32_t tid;          /* O: kernel thread number; 0 until the first slow entry */
-	int32_t awaited;       /* O: 1 + the descriptor a peer is waiting on; 0 none */
-	uint32_t nr_settled;   /* O: entries of settled[] in use */
-	bool ready;            /* O: false: self_enter() must look first */
-	bool wrote;            /* O: a stream was written to since the last sleep */
-	uint8_t cond_streak;   /* O: condition-variable sleeps in a row that a write followed */
+	uintptr_t inside_sp; /* O: where on the stack that section, or an append, began */
+	uint32_t tid;        /* O: kernel thread number; 0 until the first slow entry */
+	int32_t awaited;     /* O: 1 + the descriptor a peer is waiting on; 0 none */
+	uint32_t nr_settled; /* O: entries of settled[] in use */
+	bool ready;          /* O: false: self_enter() must look first */
+	bool wrote;          /* O: a stream was written to since the last sleep */
+	uint8_t cond_streak; /* O: condition-variable sleeps in a row that a write followed */
 
-	uint32_t generation;   /* O: of the process when this record was filled */
-	uint32_t turn;         /* O: grows by one at each sleep */
-	int32_t cond_fd;       /* O: 1 + descriptor awaited at the last such sleep; 0 none, */
-	uint32_t cond_reads;   /* O: and its count of reads then */
-	int32_t vfork_pid;     /* O: our pid while a vfork child may be running; 0 none */
+	uint32_t generation; /* O: of the process when this record was filled */
+	uint32_t turn;       /* O: grows by one at each sleep */
+	int32_t cond_fd; /* O: 1 + descriptor awaited at the last such sleep; 0 none, */
+	uint32_t cond_reads; /* O: and its count of reads then */
+	int32_t vfork_pid;   /* O: our pid while a vfork child may be running; 0 none */
 	int64_t call_start_ns; /* O: when the native write under way began, 0 not timed */
 	struct settled settled[NR_SETTLED]; /* O: stream/section.h */
-	uintptr_t listing_sp;   /* O: where our list of held streams is being changed; 0 not */
-	char *grown;            /* O: a larger chunk that a stream is being given, */
-	uint32_t grown_tier;    /* O: and its tier */
-	uint32_t flight_head;   /* O: the stream's head when the flight was armed */
-	uint32_t flight_held;   /* O: and how much of the flight was held */
-	struct stream *flying;  /* O: whose bytes are in `flight`; NULL none */
-	size_t *flight_own;     /* O: in the flying frame: caller's own bytes that went with it */
-	bool flight_counted;    /* O: the flight is in the counts */
-	bool pushing;           /* O: TCP_NODELAY is set for the flight only */
-	struct flight flight;   /* O: the one message this thread may have under way */
+	uintptr_t listing_sp; /* O: where our list of held streams is being changed; 0 not */
+	char *grown;          /* O: a larger chunk that a stream is being given, */
+	uint32_t grown_tier;   /* O: and its tier */
+	uint32_t flight_head;  /* O: the stream's head when the flight was armed */
+	uint32_t flight_held;  /* O: and how much of the flight was held */
+	struct stream *flying; /* O: whose bytes are in `flight`; NULL none */
+	size_t *flight_own; /* O: in the flying frame: caller's own bytes that went with it */
+	bool flight_counted;  /* O: the flight is in the counts */
+	bool pushing;         /* O: TCP_NODELAY is set for the flight only */
+	struct flight flight; /* O: the one message this thread may have under way */
 };
 _Static_assert(sizeof(struct self) <= 512, "thread-local data of at most 512 bytes");
 
@@ -70,7 +70,7 @@ struct process {
 	uint32_t nr_threads; /* A: thread records in use so far: stream/turn */
 	bool joined;         /* L: counted as a member of the family */
 	bool ended;          /* A: exit has begun */
-	struct lock lock;    /* of all that happens once a process: threads, keeper, joining */
+	struct lock lock; /* of all that happens once a process: threads, keeper, joining */
 };
 extern struct process *process; /* C; its page is wiped in a child of any fork */
 

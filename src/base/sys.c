@@ -315,7 +315,8 @@ sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	errno = saved;
 	if (err && !__atomic_exchange_n(&told, true, __ATOMIC_RELAXED))
-		log_line(LOG_WARN, "no helper thread (error %d): nothing is held, no metrics",
+		log_line(LOG_WARN,
+			 "no helper thread (error %d): nothing is held, no metrics",
 			 err);
 	return -err;
 }

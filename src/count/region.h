@@ -25,37 +25,72 @@ enum role { ROLE_ACCEPTED, ROLE_CONNECTED, NR_ROLES };
 enum family { FAMILY_INET, FAMILY_INET6, FAMILY_UNIX, NR_FAMILIES };
 enum mode { MODE_MANAGED, MODE_OBSERVED, MODE_BYPASSED, NR_MODES };
 enum flush_reason {
-	FLUSH_FULL, FLUSH_TURN, FLUSH_SLEEP, FLUSH_DELAY, FLUSH_LARGE,
-	FLUSH_ORDER, FLUSH_CLOSE, FLUSH_SHUTDOWN, FLUSH_SHARE, FLUSH_EXIT, NR_FLUSHES
+	FLUSH_FULL,
+	FLUSH_TURN,
+	FLUSH_SLEEP,
+	FLUSH_DELAY,
+	FLUSH_LARGE,
+	FLUSH_ORDER,
+	FLUSH_CLOSE,
+	FLUSH_SHUTDOWN,
+	FLUSH_SHARE,
+	FLUSH_EXIT,
+	NR_FLUSHES
 };
 enum bypass_reason {
-	BYPASS_NO_RECORD, BYPASS_MEMORY, BYPASS_THREAD, BYPASS_SHARED, BYPASS_FOREIGN_READER,
-	BYPASS_SECCOMP, BYPASS_IO_URING, BYPASS_ZEROCOPY, BYPASS_URGENT, BYPASS_DUP,
-	BYPASS_OTHER, NR_BYPASSES
+	BYPASS_NO_RECORD,
+	BYPASS_MEMORY,
+	BYPASS_THREAD,
+	BYPASS_SHARED,
+	BYPASS_FOREIGN_READER,
+	BYPASS_SECCOMP,
+	BYPASS_IO_URING,
+	BYPASS_ZEROCOPY,
+	BYPASS_URGENT,
+	BYPASS_DUP,
+	BYPASS_OTHER,
+	NR_BYPASSES
 };
 enum cause { CAUSE_PEER, CAUSE_NETWORK, CAUSE_LOCAL, CAUSE_UNKNOWN, NR_CAUSES };
 enum discard_reason { DISCARD_RESET, DISCARD_EXIT, NR_DISCARDS };
 enum internal_error {
-	INTERNAL_MEMORY, INTERNAL_THREAD, INTERNAL_DESCRIPTOR, INTERNAL_DIRECTORY,
-	INTERNAL_SOCKET, INTERNAL_REGION, INTERNAL_REFUSED, NR_INTERNALS
+	INTERNAL_MEMORY,
+	INTERNAL_THREAD,
+	INTERNAL_DESCRIPTOR,
+	INTERNAL_DIRECTORY,
+	INTERNAL_SOCKET,
+	INTERNAL_REGION,
+	INTERNAL_REFUSED,
+	NR_INTERNALS
 };
 enum operation { OP_READ, OP_WRITE, NR_OPS };
-enum error_kind { ERROR_ECONNRESET, ERROR_EPIPE, ERROR_ETIMEDOUT, ERROR_OTHER, NR_ERRORS };
+enum error_kind {
+	ERROR_ECONNRESET,
+	ERROR_EPIPE,
+	ERROR_ETIMEDOUT,
+	ERROR_OTHER,
+	NR_ERRORS
+};
 
 /* Upper bounds of the histograms; one bucket more than bounds, the last is +Inf. */
-enum { NR_SIZE_BOUNDS = 8, NR_HOLD_BOUNDS = 8, NR_EPISODE_BOUNDS = 6, NR_AGE_BOUNDS = 6 };
-extern const uint32_t size_bounds[NR_SIZE_BOUNDS];       /* bytes */
+enum {
+	NR_SIZE_BOUNDS = 8,
+	NR_HOLD_BOUNDS = 8,
+	NR_EPISODE_BOUNDS = 6,
+	NR_AGE_BOUNDS = 6
+};
+extern const uint32_t size_bounds[NR_SIZE_BOUNDS]; /* bytes */
 extern const uint64_t hold_bounds_ns[NR_HOLD_BOUNDS];
 extern const uint64_t episode_bounds_ns[NR_EPISODE_BOUNDS];
-extern const uint64_t age_bounds_ns[NR_AGE_BOUNDS];      /* weir_stream_duration_seconds */
+extern const uint64_t age_bounds_ns[NR_AGE_BOUNDS]; /* weir_stream_duration_seconds */
 
 /* One direction of a stream. At every snapshot, for either direction, with kernel_bytes and
  * discarded read before the others:
  *   pending := app_bytes + held_bytes - kernel_bytes - discarded >= 0     (never stored) */
 struct flow {
-	uint64_t app_calls;    /* A: calls that reached the kernel themselves */
-	uint64_t app_bytes;    /* A: bytes of those */
-	uint64_t held_calls;   /* L: plain adds under the stream's lock: calls answered from a chunk */
+	uint64_t app_calls; /* A: calls that reached the kernel themselves */
+	uint64_t app_bytes; /* A: bytes of those */
+	uint64_t held_calls; /* L: plain adds under the stream's lock: calls answered from a chunk */
 	uint64_t held_bytes;   /* L: bytes of those */
 	uint64_t kernel_calls; /* A: system calls on the stream's data, refusals too */
 	uint64_t kernel_bytes; /* A */
@@ -65,11 +100,11 @@ struct flow {
 
 /* What seldom changes; kept apart so that its pages stay untouched while unused. */
 struct flow_rare {
-	uint64_t stall_events;         /* A */
-	uint64_t stall_ns;             /* A: ended episodes */
-	uint64_t stall_since_ns;       /* A: begin of the running episode, CLOCK_MONOTONIC; 0 none */
-	uint64_t cause_ns[NR_CAUSES];  /* A */
-	uint64_t flushes[NR_FLUSHES];  /* A */
+	uint64_t stall_events; /* A */
+	uint64_t stall_ns;     /* A: ended episodes */
+	uint64_t stall_since_ns; /* A: begin of the running episode, CLOCK_MONOTONIC; 0 none */
+	uint64_t cause_ns[NR_CAUSES]; /* A */
+	uint64_t flushes[NR_FLUSHES]; /* A */
 };
 
 struct region_addr {
@@ -80,7 +115,13 @@ struct region_addr {
 	};
 };
 
-enum record_state { RECORD_UNUSED, RECORD_OPENING, RECORD_OPEN, RECORD_CLOSED, RECORD_CLAIMED };
+enum record_state {
+	RECORD_UNUSED,
+	RECORD_OPENING,
+	RECORD_OPEN,
+	RECORD_CLOSED,
+	RECORD_CLAIMED
+};
 enum { RECORD_STATE_BITS = 3 };
 
 struct record {
@@ -96,14 +137,21 @@ struct record {
 			* its opening and closing are no events of their own */
 	uint32_t chunk[NR_DIRS];
 	uint64_t cookie, inode;
-	uint64_t opened_ns, closed_ns; /* CLOCK_MONOTONIC; region_open() sets the first */
+	uint64_t opened_ns,
+		closed_ns; /* CLOCK_MONOTONIC; region_open() sets the first */
 	uint64_t closed_seq; /* number of the close in the family: what is readable, and how long */
 	struct region_addr local, peer;
 } __attribute__((aligned(64))); /* a direction's flow is one cache line */
 
 /* Size histograms, one tally a thread. A thread that has its own adds without a lock prefix
  * (tally_add); never reset, handed on to the next thread. */
-enum size_histogram { SIZE_APP_READ, SIZE_KERNEL_READ, SIZE_APP_WRITE, SIZE_KERNEL_WRITE, NR_SIZES };
+enum size_histogram {
+	SIZE_APP_READ,
+	SIZE_KERNEL_READ,
+	SIZE_APP_WRITE,
+	SIZE_KERNEL_WRITE,
+	NR_SIZES
+};
 struct tally {
 	uint64_t count[NR_SIZES][NR_SIZE_BOUNDS + 1];
 };
@@ -112,7 +160,7 @@ struct pool_count { /* A: one tier of one process; the first three are gauges */
 	uint64_t buffers, in_use, peak, hits, misses, exhausted;
 };
 
-struct member { /* one process of the family */
+struct member {          /* one process of the family */
 	uint32_t pid;    /* A: 0 free */
 	uint32_t claims; /* A: how often the slot was taken */
 	struct pool_count pool[9];
@@ -128,23 +176,24 @@ struct totals { /* A: family-wide counts that belong to no single stream */
 	uint64_t hold[NR_HOLD_BOUNDS + 1], hold_ns;
 	uint64_t episode[NR_EPISODE_BOUNDS + 1], episode_ns;
 	uint64_t age[NR_AGE_BOUNDS + 1], age_ns;
-	uint64_t watched_ns;  /* when somebody last asked for metrics, CLOCK_MONOTONIC; 0 never */
-	uint64_t live;        /* processes that joined and have not ended by themselves */
-	uint64_t closes;      /* records closed, copies included: gives closed_seq */
+	uint64_t watched_ns; /* when somebody last asked for metrics, CLOCK_MONOTONIC; 0 never */
+	uint64_t live;   /* processes that joined and have not ended by themselves */
+	uint64_t closes; /* records closed, copies included: gives closed_seq */
 };
 
 enum { NR_MEMBERS = 1024, NR_TALLIES = 1024, KEPT_CLOSED = 1024 };
 
 struct region {
-	uint32_t nr_records, nr_members, nr_tallies; /* C; readers of an untrusted region use the
+	uint32_t nr_records, nr_members,
+		nr_tallies; /* C; readers of an untrusted region use the
 						      * private copies, region_nr_x() */
-	int32_t first_pid;                           /* C */
-	uint64_t started_ns, started_wall_ms;        /* C */
-	uint32_t records_used;               /* A: high-water marks: above them all is 0, */
+	int32_t first_pid;  /* C */
+	uint64_t started_ns, started_wall_ms; /* C */
+	uint32_t records_used; /* A: high-water marks: above them all is 0, */
 	uint32_t members_used, tallies_used; /* A: and reading it would cost pages */
 	struct totals totals;
 	struct member members[NR_MEMBERS];
-	uint32_t tally_owner[NR_TALLIES];  /* A: pid, 0 free */
+	uint32_t tally_owner[NR_TALLIES]; /* A: pid, 0 free */
 	struct tally tallies[NR_TALLIES]; /* 0 is shared by the threads that found none free */
 	struct record records[];
 };
@@ -165,16 +214,18 @@ region_get(void)
 	return (struct region *)(word & ~(uintptr_t)REGION_SHIFT_MASK);
 }
 
-uint32_t region_nr_records(void);  /* the private truth of how many records are mapped */
+uint32_t region_nr_records(void); /* the private truth of how many records are mapped */
 
 /* This process joins (its first use of the region, or in a child after a fork that did not
  * announce it), leaves. `live` counts them; region_leave() returns how many are left.
  * region_join(true): the parent has already counted us. */
 void region_join(bool counted);
 uint64_t region_leave(void);
-void region_expect(int children); /* the parent counts a child before it forks; -1 takes back */
+void region_expect(
+	int children); /* the parent counts a child before it forks; -1 takes back */
 bool region_has(uint32_t pid); /* a member by that number has joined and not left */
-struct member *region_member(void); /* this process's slot; a private stand-in if none is free */
+struct member *
+region_member(void); /* this process's slot; a private stand-in if none is free */
 
 /* A record for a stream of this process; NULL: none left, or a handler that interrupted
  * region_open(). The caller fills in fd, family, mode, bypass, again, chunk, cookie, inode and
@@ -212,8 +263,8 @@ count_add_own(uint64_t *counter, uint64_t n)
 static inline unsigned
 size_bucket(uint64_t len)
 {
-	static const uint8_t by_bits[20] = { 0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 6,
-					     7, 7, 8 };
+	static const uint8_t by_bits[20] = { 0, 0, 0, 0, 0, 0, 0, 1, 1, 2,
+					     2, 3, 3, 4, 4, 5, 6, 7, 7, 8 };
 	unsigned bits = len > 1 ? 64 - (unsigned)__builtin_clzll(len - 1) : 0;
 
 	return bits < 20 ? by_bits[bits] : NR_SIZE_BOUNDS;
@@ -222,5 +273,6 @@ size_bucket(uint64_t len)
 unsigned bucket_ns(const uint64_t *bounds, unsigned nr, uint64_t ns);
 enum error_kind error_kind(int err); /* positive errno */
 void count_internal(enum internal_error what);
-void count_error(enum operation op, int err); /* positive errno; EAGAIN and EINTR are none */
+void count_error(enum operation op,
+		 int err); /* positive errno; EAGAIN and EINTR are none */
 #endif

@@ -13,7 +13,8 @@ owes_nothing(const struct stream *s)
 
 /* A read that may block is a sleep. True: answered without one, *r is the result. */
 static __attribute__((noinline)) bool
-begin(struct stream *s, struct msghdr *msg, int flags, struct reading *reading, ssize_t *r)
+begin(struct stream *s, struct msghdr *msg, int flags, struct reading *reading,
+      ssize_t *r)
 {
 	if (metrics_undecided && !(flags & MSG_DONTWAIT) && stream_blocking(s))
 		entry_before_sleep();
@@ -21,7 +22,8 @@ begin(struct stream *s, struct msghdr *msg, int flags, struct reading *reading, 
 }
 
 static __attribute__((noinline)) bool
-begin_flat(struct stream *s, void *buf, size_t n, int flags, struct reading *reading, ssize_t *r)
+begin_flat(struct stream *s, void *buf, size_t n, int flags, struct reading *reading,
+	   ssize_t *r)
 {
 	struct iovec iov = { buf, n };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };

@@ -94,7 +94,7 @@ int capset(void *header, const void *sets);
 /* clang-format on */
 
 struct real {
-#define REAL_FIELD(name) __typeof__(name) *name;
+#define REAL_FIELD(name) __typeof__(name) *(name);
 	REAL_NAMES(REAL_FIELD)
 #undef REAL_FIELD
 };

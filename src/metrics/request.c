@@ -109,7 +109,7 @@ decode(struct span s, char *to, size_t cap)
 		if (c == '%') {
 			if (i + 2 >= s.len || hex(s.p[i + 1]) < 0 || hex(s.p[i + 2]) < 0)
 				return false;
-			c = (char)(hex(s.p[i + 1]) << 4 | hex(s.p[i + 2]));
+			c = (char)(hex(s.p[i + 1]) * 16 + hex(s.p[i + 2]));
 			i += 2;
 		}
 		if (!c || nr + 1 >= cap)

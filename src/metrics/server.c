@@ -362,7 +362,8 @@ static bool
 own_table(int fd)
 {
 	if ((sys_close_range(~0u, ~0u, CLOSE_RANGE_UNSHARE) < 0 || !has_own_table(fd)) &&
-	    (sys_call(SYS_unshare, CLONE_FILES, 0, 0, 0, 0, 0) < 0 || !has_own_table(fd)))
+	    (sys_call(SYS_unshare, CLONE_FILES, 0, 0, 0, 0, 0) < 0 ||
+	     !has_own_table(fd)))
 		return false;
 	sys_close_range((unsigned)fd + 1, ~0u, 0);
 	if (fd > 0)

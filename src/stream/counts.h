@@ -46,7 +46,8 @@ count_native(struct stream *s, enum dir dir, uint64_t went, bool own)
 	count_add(&flow->kernel_calls, 1);
 	if (!went)
 		return;
-	count_add(&flow->app_bytes, went); /* before the kernel's: pending is never below 0 */
+	count_add(&flow->app_bytes,
+		  went); /* before the kernel's: pending is never below 0 */
 	count_add(&flow->kernel_bytes, went);
 	count_add(&flow->chunks, chunk && went > chunk ? (went + chunk - 1) / chunk : 1);
 	count_size_native(dir, went, own);

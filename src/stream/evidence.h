@@ -45,7 +45,8 @@ evidence_turn(struct stream *s)
 static inline bool
 evidence_of_more(const struct stream *s, int flags)
 {
-	return stream_held(s) || s->nr_writes || s->left || s->chatty >= 2 || flags & MSG_MORE;
+	return stream_held(s) || s->nr_writes || s->left || s->chatty >= 2 ||
+	       flags & MSG_MORE;
 }
 
 static inline void

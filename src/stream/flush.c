@@ -22,7 +22,9 @@ count_flush(struct stream *s, enum flush_reason reason)
 	struct totals *totals = &region_get()->totals;
 	int64_t held_ns = sys_now_ns() - stream_cold(s)->first_ns;
 
-	count_add(&totals->hold[bucket_ns(hold_bounds_ns, NR_HOLD_BOUNDS, (uint64_t)held_ns)], 1);
+	count_add(&totals->hold[bucket_ns(hold_bounds_ns, NR_HOLD_BOUNDS,
+					  (uint64_t)held_ns)],
+		  1);
 	count_add(&totals->hold_ns, (uint64_t)held_ns);
 	count_add(&s->rec->rare[SENT].flushes[reason], 1);
 }
@@ -31,7 +33,9 @@ count_flush(struct stream *s, enum flush_reason reason)
 static bool
 needs_push(const struct stream *s, enum flush_reason reason)
 {
-	return s->left && (s->options & (OPTION_TCP | OPTION_NODELAY | OPTION_CORK)) == OPTION_TCP &&
+	return s->left &&
+	       (s->options & (OPTION_TCP | OPTION_NODELAY | OPTION_CORK)) ==
+		       OPTION_TCP &&
 	       (reason == FLUSH_TURN || reason == FLUSH_SLEEP || reason == FLUSH_DELAY);
 }
 
@@ -143,7 +147,8 @@ all_went(struct stream *s, enum flush_reason reason)
 }
 
 static ssize_t
-fly(struct stream *s, bool push, const struct iovec *own, int nr_own, int flags, size_t *own_went)
+fly(struct stream *s, bool push, const struct iovec *own, int nr_own, int flags,
+    size_t *own_went)
 {
 	ssize_t r;
 
@@ -158,8 +163,8 @@ fly(struct stream *s, bool push, const struct iovec *own, int nr_own, int flags,
 }
 
 enum outcome
-flush_with(struct stream *s, enum flush_reason reason, const struct iovec *own, int nr_own,
-	   int flags, size_t *own_went, int *err)
+flush_with(struct stream *s, enum flush_reason reason, const struct iovec *own,
+	   int nr_own, int flags, size_t *own_went, int *err)
 {
 	uint64_t w = stream_word(s);
 	uint32_t held = w_tail(w) - w_head(w);

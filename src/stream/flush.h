@@ -16,8 +16,9 @@ enum outcome { DONE, REFUSED, FAILED, SETTLED };
 /* With the section entered: sends what is held and the caller's own pieces behind it, in one
  * call. *own_went: how many of the caller's own bytes went, also where SETTLED. *err: a
  * positive errno where FAILED; it is the caller's to give, and not kept. */
-enum outcome flush_with(struct stream *s, enum flush_reason reason, const struct iovec *own,
-			int nr_own, int flags, size_t *own_went, int *err);
+enum outcome flush_with(struct stream *s, enum flush_reason reason,
+			const struct iovec *own, int nr_own, int flags,
+			size_t *own_went, int *err);
 
 /* With the section entered. A failure is kept. */
 enum outcome flush_locked(struct stream *s, enum flush_reason reason);

@@ -22,7 +22,8 @@ static struct {
 static bool
 runs(void)
 {
-	return __atomic_load_n(&keeper.generation, __ATOMIC_ACQUIRE) == process->generation;
+	return __atomic_load_n(&keeper.generation, __ATOMIC_ACQUIRE) ==
+	       process->generation;
 }
 
 /* The cookie tells whether the number is still that socket: it may have been closed unseen. */
@@ -51,7 +52,8 @@ sweep(int64_t now, bool *overdue)
 			s = stream_known(__atomic_load_n(&t->fd[j], __ATOMIC_RELAXED));
 			if (!s || !stream_held(s))
 				continue;
-			first = __atomic_load_n(&stream_cold(s)->first_ns, __ATOMIC_RELAXED);
+			first = __atomic_load_n(&stream_cold(s)->first_ns,
+						__ATOMIC_RELAXED);
 			if (first + delay <= now) {
 				flush_overdue(s);
 				*overdue = true;
@@ -67,7 +69,9 @@ static bool
 watched(int64_t now)
 {
 	struct region *region = region_get();
-	uint64_t asked = region ? __atomic_load_n(&region->totals.watched_ns, __ATOMIC_RELAXED) : 0;
+	uint64_t asked =
+		region ? __atomic_load_n(&region->totals.watched_ns, __ATOMIC_RELAXED)
+		       : 0;
 
 	return asked && now - (int64_t)asked < watch_ns;
 }
@@ -84,16 +88,16 @@ idle(int64_t now)
 		until = now + LOOK_NS;
 	else if (pool_has_free())
 		until = now + TRIM_NS;
-	if (!__atomic_compare_exchange_n(&keeper.word, &expected, IDLE, false, __ATOMIC_SEQ_CST,
-					 __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(&keeper.word, &expected, IDLE, false,
+					 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		return;
 	/* A hold lists itself, then looks at the word; we set the word, then look at the lists. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!sweep(now, &overdue))
 		sys_futex_wait(&keeper.word, IDLE, until);
 	expected = IDLE;
-	__atomic_compare_exchange_n(&keeper.word, &expected, RUNS, false, __ATOMIC_SEQ_CST,
-				    __ATOMIC_RELAXED);
+	__atomic_compare_exchange_n(&keeper.word, &expected, RUNS, false,
+				    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
 static void
@@ -121,7 +125,8 @@ run(void)
 			idle(now);
 		else
 			sys_futex_wait(&keeper.word, RUNS,
-				       next ? next : now + (int64_t)config->delay_us * 1000);
+				       next ? next
+					    : now + (int64_t)config->delay_us * 1000);
 	}
 	turn_thread_end();
 }
@@ -167,8 +172,8 @@ keeper_notice(void)
 	/* What was held must be seen before we look; pairs with the fence in idle(). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&keeper.word, __ATOMIC_RELAXED) == IDLE &&
-	    __atomic_compare_exchange_n(&keeper.word, &idle, RUNS, false, __ATOMIC_SEQ_CST,
-					__ATOMIC_RELAXED))
+	    __atomic_compare_exchange_n(&keeper.word, &idle, RUNS, false,
+					__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		sys_futex_wake(&keeper.word, 1);
 }
 

@@ -118,7 +118,8 @@ life_quiesce_all(enum flush_reason reason)
 		uint32_t nr = __atomic_load_n(&t->nr_held, __ATOMIC_ACQUIRE);
 
 		for (uint32_t j = 0; j < nr && j < NR_HELD; j++)
-			quiesce_listed(__atomic_load_n(&t->fd[j], __ATOMIC_RELAXED), reason);
+			quiesce_listed(__atomic_load_n(&t->fd[j], __ATOMIC_RELAXED),
+				       reason);
 	}
 }
 
@@ -127,7 +128,8 @@ life_shut(enum flush_reason reason)
 {
 	if (!self_enter())
 		return;
-	__atomic_fetch_add(&process->gate, 1, __ATOMIC_SEQ_CST); /* pairs with a hold's fence */
+	__atomic_fetch_add(&process->gate, 1,
+			   __ATOMIC_SEQ_CST); /* pairs with a hold's fence */
 	life_quiesce_all(reason);
 }
 
@@ -230,7 +232,8 @@ life_exit(void)
 {
 	bool last;
 
-	if (!self_enter() || __atomic_exchange_n(&process->ended, true, __ATOMIC_ACQ_REL))
+	if (!self_enter() ||
+	    __atomic_exchange_n(&process->ended, true, __ATOMIC_ACQ_REL))
 		return false;
 	life_shut(FLUSH_EXIT);
 	if (!process->joined)

@@ -48,7 +48,8 @@ reader_moved(struct stream *s, size_t went)
 }
 
 ssize_t
-reader_end(struct stream *s, const struct reading *reading, size_t len, bool peek, ssize_t r)
+reader_end(struct stream *s, const struct reading *reading, size_t len, bool peek,
+	   ssize_t r)
 {
 	int err;
 

@@ -165,8 +165,8 @@ revoke(struct stream *s)
 	struct thread *thread;
 	unsigned spins = 0;
 
-	if (!__atomic_compare_exchange_n(&s->owner, &owner, leaving, false, __ATOMIC_SEQ_CST,
-					 __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(&s->owner, &owner, leaving, false,
+					 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		return;
 	sys_membarrier();
 	thread = turn_thread_of(leaving & ~OWNER_LEAVING);
@@ -233,7 +233,8 @@ section_commit(struct stream *s, uint32_t head, uint32_t tail)
 {
 	uint64_t w = stream_word(s);
 
-	return w_holder(w) == self.tid && word_commit(&s->w, w, w_make(self.tid, head, tail));
+	return w_holder(w) == self.tid &&
+	       word_commit(&s->w, w, w_make(self.tid, head, tail));
 }
 
 static bool
@@ -321,7 +322,8 @@ section_thread_end(void)
 }
 
 ssize_t
-section_fly(struct stream *s, const struct iovec *own, int nr_own, int flags, size_t *own_went)
+section_fly(struct stream *s, const struct iovec *own, int nr_own, int flags,
+	    size_t *own_went)
 {
 	struct flight *f = &self.flight;
 	uint64_t w = stream_word(s);
@@ -336,7 +338,8 @@ section_fly(struct stream *s, const struct iovec *own, int nr_own, int flags, si
 	self.flight_counted = false;
 	f->msg = (struct mmsghdr){ .msg_hdr = { .msg_iov = f->iov } };
 	if (w_tail(w) > w_head(w))
-		f->iov[nr++] = (struct iovec){ s->chunk + w_head(w), w_tail(w) - w_head(w) };
+		f->iov[nr++] =
+			(struct iovec){ s->chunk + w_head(w), w_tail(w) - w_head(w) };
 	for (int i = 0; i < nr_own; i++)
 		f->iov[nr++] = own[i];
 	f->msg.msg_hdr.msg_iovlen = (size_t)nr;

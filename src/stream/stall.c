@@ -26,7 +26,8 @@ count_episode(struct stream *s, uint64_t ns)
 	struct totals *totals = &region_get()->totals;
 
 	count_add(&rare->stall_ns, ns);
-	count_add(&totals->episode[bucket_ns(episode_bounds_ns, NR_EPISODE_BOUNDS, ns)], 1);
+	count_add(&totals->episode[bucket_ns(episode_bounds_ns, NR_EPISODE_BOUNDS, ns)],
+		  1);
 	count_add(&totals->episode_ns, ns);
 }
 
@@ -41,8 +42,8 @@ stall_begin(struct stream *s)
 	cold->stall_start_ns = sys_now_ns();
 	cold->stall_busy_us = busy_us(s);
 	count_add(&s->rec->rare[SENT].stall_events, 1);
-	__atomic_store_n(&s->rec->rare[SENT].stall_since_ns, (uint64_t)cold->stall_start_ns,
-			 __ATOMIC_RELEASE);
+	__atomic_store_n(&s->rec->rare[SENT].stall_since_ns,
+			 (uint64_t)cold->stall_start_ns, __ATOMIC_RELEASE);
 }
 
 void

@@ -116,7 +116,8 @@ stream_cold(const struct stream *s)
 struct stream *
 stream_known(int fd)
 {
-	if (!known(fd) || __atomic_load_n(&number_kind[fd], __ATOMIC_ACQUIRE) != KIND_STREAM)
+	if (!known(fd) ||
+	    __atomic_load_n(&number_kind[fd], __ATOMIC_ACQUIRE) != KIND_STREAM)
 		return NULL;
 	return record_at(fd);
 }
@@ -126,7 +127,8 @@ stream_private(const struct stream *s)
 {
 	return s->epoch == __atomic_load_n(&nr_forks, __ATOMIC_RELAXED) &&
 	       (s->options & OPTION_CLOEXEC ||
-		stream_cold(s)->spawn_epoch == __atomic_load_n(&nr_spawns, __ATOMIC_RELAXED));
+		stream_cold(s)->spawn_epoch ==
+			__atomic_load_n(&nr_spawns, __ATOMIC_RELAXED));
 }
 
 void
@@ -233,7 +235,7 @@ describe(struct record *rec, struct stream *s, bool tcp)
 	rec->local.len = sys_getsockname(s->fd, &rec->local.sa, &len) < 0 ? 0 : len;
 	len = sizeof(rec->peer.bytes);
 	rec->peer.len = sys_getpeername(s->fd, &rec->peer.sa, &len) < 0 ? 0 : len;
-	rec->family = !tcp ? FAMILY_UNIX
+	rec->family = !tcp                                  ? FAMILY_UNIX
 		      : rec->local.sa.sa_family == AF_INET6 ? FAMILY_INET6
 							    : FAMILY_INET;
 }
@@ -252,8 +254,10 @@ open_stream(struct stream *s, enum role role)
 		rec = region_open(role, self.tid);
 	if (rec) {
 		describe(rec, s, tcp);
-		rec->chunk[RECEIVED] = received ? config->request_chunk : config->response_chunk;
-		rec->chunk[SENT] = received ? config->response_chunk : config->request_chunk;
+		rec->chunk[RECEIVED] =
+			received ? config->request_chunk : config->response_chunk;
+		rec->chunk[SENT] =
+			received ? config->response_chunk : config->request_chunk;
 		if (!config->request_chunk && !config->response_chunk)
 			s->mode = MODE_OBSERVED;
 		rec->mode = s->mode;
@@ -387,8 +391,9 @@ stream_made_plain(int fd)
 void
 stream_made_socket(int fd, int domain, int type, int protocol)
 {
-	bool tcp = (domain == AF_INET || domain == AF_INET6) &&
-		   (protocol == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
+	bool tcp =
+		(domain == AF_INET || domain == AF_INET6) &&
+		(protocol == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP);
 	struct stream *s;
 
 	if (!known(fd) || !self_enter())
@@ -455,7 +460,8 @@ stream_accepted(int fd, int listener, int flags)
 		return;
 	stream_forget(fd);
 	if (!l || l->state != STATE_LISTENING || !(s = record_at(fd))) {
-		set_kind(fd, l && l->state == STATE_LISTENING ? KIND_PLAIN : KIND_UNKNOWN);
+		set_kind(fd,
+			 l && l->state == STATE_LISTENING ? KIND_PLAIN : KIND_UNKNOWN);
 		return;
 	}
 	reset(s, fd, STATE_BARE);
@@ -496,7 +502,8 @@ bequeath(struct stream *s)
 	    number_kind[cold->listener] != KIND_SOCKET)
 		return;
 	l = record_at(cold->listener);
-	if (l && l->state == STATE_LISTENING && stream_cold(l)->cookie == cold->listener_cookie)
+	if (l && l->state == STATE_LISTENING &&
+	    stream_cold(l)->cookie == cold->listener_cookie)
 		l->chatty = s->chatty;
 }
 
@@ -581,7 +588,8 @@ stream_options_changed(int fd)
 {
 	struct stream *s;
 
-	if (!known(fd) || (number_kind[fd] != KIND_SOCKET && number_kind[fd] != KIND_STREAM)) {
+	if (!known(fd) ||
+	    (number_kind[fd] != KIND_SOCKET && number_kind[fd] != KIND_STREAM)) {
 		if (known(fd) && number_kind[fd] == KIND_FILE)
 			set_kind(fd, KIND_PLAIN);
 		return;
@@ -606,7 +614,8 @@ stream_cloexec_changed(int fd, bool cloexec)
 {
 	struct stream *s;
 
-	if (!known(fd) || (number_kind[fd] != KIND_SOCKET && number_kind[fd] != KIND_STREAM) ||
+	if (!known(fd) ||
+	    (number_kind[fd] != KIND_SOCKET && number_kind[fd] != KIND_STREAM) ||
 	    !self_ready() || !(s = record_at(fd)))
 		return;
 	if (cloexec)
@@ -643,8 +652,9 @@ stream_plain_sleeps(int fd)
 
 	if (!known(fd) || number_kind[fd] != KIND_PLAIN)
 		return false;
-	sleeps = sys_fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) &&
-		 !S_ISBLK(st.st_mode) && !(sys_fcntl(fd, F_GETFL, 0) & O_NONBLOCK);
+	sleeps = sys_fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) &&
+		 !S_ISDIR(st.st_mode) && !S_ISBLK(st.st_mode) &&
+		 !(sys_fcntl(fd, F_GETFL, 0) & O_NONBLOCK);
 	if (!sleeps)
 		set_kind(fd, KIND_FILE);
 	return sleeps;

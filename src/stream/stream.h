@@ -30,23 +30,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum {
-	NR_NUMBERS = 1 << 20,
-	LEAF_BITS = 10,
-	NR_LEAVES = NR_NUMBERS >> LEAF_BITS
-};
+enum { NR_NUMBERS = 1 << 20, LEAF_BITS = 10, NR_LEAVES = NR_NUMBERS >> LEAF_BITS };
 
 enum kind { KIND_UNKNOWN, KIND_PLAIN, KIND_FILE, KIND_SOCKET, KIND_STREAM };
 enum state { STATE_NONE, STATE_BARE, STATE_LISTENING, STATE_OPEN, STATE_CLOSING };
 
 /* How the socket is set, as far as it rules what may be held. */
 enum option {
-	OPTION_TCP = 1,          /* TCP or MPTCP; else AF_UNIX */
-	OPTION_NODELAY = 2,      /* set by the application */
+	OPTION_TCP = 1,     /* TCP or MPTCP; else AF_UNIX */
+	OPTION_NODELAY = 2, /* set by the application */
 	OPTION_CORK = 4,
-	OPTION_NOTSENT = 8,      /* TCP_NOTSENT_LOWAT: never held */
-	OPTION_RCVLOWAT = 16,    /* SO_RCVLOWAT above 1 */
-	OPTION_NONBLOCK = 32,    /* O_NONBLOCK, if OPTION_BLOCK_KNOWN */
+	OPTION_NOTSENT = 8,   /* TCP_NOTSENT_LOWAT: never held */
+	OPTION_RCVLOWAT = 16, /* SO_RCVLOWAT above 1 */
+	OPTION_NONBLOCK = 32, /* O_NONBLOCK, if OPTION_BLOCK_KNOWN */
 	OPTION_BLOCK_KNOWN = 64,
 	OPTION_CLOEXEC = 128
 };
@@ -60,23 +56,23 @@ struct stream {
 	uint32_t room;      /* L: bytes the kernel is known to take */
 	uint32_t writer;    /* A: thread that wrote last, */
 	uint32_t turn;      /* A: and its turn then */
-	uint32_t epoch;     /* C: number of forks when it was made: another one now: shared */
-	uint32_t fd : 20;   /* C */
+	uint32_t epoch; /* C: number of forks when it was made: another one now: shared */
+	uint32_t fd : 20;    /* C */
 	uint32_t reads : 12; /* A: how often bytes were read; wraps */
-	uint8_t state;      /* L: enum state */
-	uint8_t mode;       /* L: enum mode */
-	uint8_t options;    /* A: enum option */
-	uint8_t tier;       /* L: of the chunk, or the one to begin with */
-	uint8_t chatty;     /* A: two-bit counter: turns that wrote more than once */
-	uint8_t awaited;    /* A: bytes were read since it was last released */
-	uint8_t proven;     /* A: the kernel took the last write or flush whole: may hold */
-	uint8_t role;       /* C: enum role */
+	uint8_t state;       /* L: enum state */
+	uint8_t mode;        /* L: enum mode */
+	uint8_t options;     /* A: enum option */
+	uint8_t tier;        /* L: of the chunk, or the one to begin with */
+	uint8_t chatty;      /* A: two-bit counter: turns that wrote more than once */
+	uint8_t awaited;     /* A: bytes were read since it was last released */
+	uint8_t proven; /* A: the kernel took the last write or flush whole: may hold */
+	uint8_t role;   /* C: enum role */
 	union {
 		struct {
 			uint8_t nr_writes; /* A: in this turn, at most 2 */
-			uint8_t left;      /* A: a piece left since bytes were last read */
-			uint8_t err;       /* L: errno that a flush took, to be given once */
-			uint8_t stalled;   /* A: a send backpressure episode runs */
+			uint8_t left; /* A: a piece left since bytes were last read */
+			uint8_t err;  /* L: errno that a flush took, to be given once */
+			uint8_t stalled; /* A: a send backpressure episode runs */
 		};
 		uint32_t unquiet; /* 0: none of these */
 	};
@@ -91,13 +87,13 @@ struct stream_cold {
 	uint32_t spawn_epoch;   /* C: number of spawns when it was made */
 	int32_t listener;       /* C: descriptor it was accepted from; -1 none */
 	uint64_t listener_cookie;
-	uint32_t nr_settled;    /* A: stream/section.h; outlives the stream */
+	uint32_t nr_settled; /* A: stream/section.h; outlives the stream */
 };
 
 /* The look-up. NULL: no stream (or not to be touched now): call natively. Everything but a
  * known, undisturbed number goes the slow way. */
-extern uint32_t nr_numbers;      /* A: 0: off; NR_NUMBERS */
-extern uint8_t number_kind[];    /* A: enum kind */
+extern uint32_t nr_numbers;          /* A: 0: off; NR_NUMBERS */
+extern uint8_t number_kind[];        /* A: enum kind */
 extern struct stream *stream_leaf[]; /* A */
 
 struct stream *stream_meet(int fd);
@@ -140,7 +136,8 @@ struct stream_cold *stream_cold(const struct stream *s);
 static inline uint32_t
 stream_chunk(const struct stream *s)
 {
-	return s->role == ROLE_CONNECTED ? config->request_chunk : config->response_chunk;
+	return s->role == ROLE_CONNECTED ? config->request_chunk
+					 : config->response_chunk;
 }
 
 /* True if no other process can have it open, as far as we know. */
@@ -157,12 +154,12 @@ void stream_init(void); /* from the constructor; makes numbers known */
 void stream_off(void);  /* from now on every call is native, for good */
 
 /* A number was made: whatever was known of it is forgotten. */
-void stream_forget(int fd);             /* by a call that may have made anything */
-void stream_made_plain(int fd);         /* open, pipe, eventfd, ... : certainly no stream */
+void stream_forget(int fd);     /* by a call that may have made anything */
+void stream_made_plain(int fd); /* open, pipe, eventfd, ... : certainly no stream */
 void stream_made_socket(int fd, int domain, int type, int protocol); /* socket() */
-void stream_made_pair(int fd, int type);                      /* socketpair(), each end */
-void stream_listening(int fd);                                /* listen() succeeded */
-void stream_accepted(int fd, int listener, int flags);        /* accept4's flags; 0 */
+void stream_made_pair(int fd, int type);               /* socketpair(), each end */
+void stream_listening(int fd);                         /* listen() succeeded */
+void stream_accepted(int fd, int listener, int flags); /* accept4's flags; 0 */
 void stream_connected(int fd); /* connect() succeeded or is in progress */
 
 /* close(fd): quiesce, then CLOSING (every call native); after the native close the number is
@@ -172,14 +169,15 @@ void stream_close_end(int fd);
 
 /* Leaves the stream alone for good, what is held having been flushed. */
 void stream_bypass(int fd, enum bypass_reason why);
-void stream_bypass_all(enum bypass_reason why); /* now and later: nothing is held any more */
+void
+stream_bypass_all(enum bypass_reason why); /* now and later: nothing is held any more */
 
 /* setsockopt, fcntl(F_SETFL, F_SETFD), ioctl(FIONBIO, FIOCLEX) succeeded: what is remembered of
  * the options is asked again when next needed. */
 void stream_options_changed(int fd);
 void stream_room_changed(int fd); /* SO_SNDBUF */
 void stream_cloexec_changed(int fd, bool cloexec);
-bool stream_may_block(int fd);          /* the same of any number: a listener, a bare socket */
+bool stream_may_block(int fd); /* the same of any number: a listener, a bare socket */
 
 bool stream_ask_blocking(struct stream *s);
 

@@ -15,8 +15,8 @@ enum { NR_HELD = 254 };
 enum { TURN_PREDICTED = 2 };
 
 struct thread {
-	uint32_t tid;     /* A: 0 free */
-	uint32_t nr_held; /* O: entries of fd[]; read by the keeper */
+	uint32_t tid;             /* A: 0 free */
+	uint32_t nr_held;         /* O: entries of fd[]; read by the keeper */
 	struct stream *appending; /* O: an append is under way (stream/section.h); read by who
 				   * takes the stream away */
 	int32_t fd[NR_HELD];
@@ -32,7 +32,8 @@ struct thread *turn_thread(void);
 /* The i-th record of any thread that ever held, or NULL after the last. */
 struct thread *turn_thread_at(unsigned i);
 struct thread *turn_thread_of(uint32_t tid); /* NULL: none, or it has ended */
-void turn_thread_end(void); /* flushes what it holds, gives its record, cache and tally back */
+void
+turn_thread_end(void); /* flushes what it holds, gives its record, cache and tally back */
 
 /* Lists `s` among what this thread holds. False: the list is full. */
 bool turn_list(struct stream *s);

@@ -165,7 +165,8 @@ may_hold(struct stream *s, const struct request *q)
 {
 	if (q->len >= stream_chunk(s) || s->mode != MODE_MANAGED || !s->proven ||
 	    !config->delay_us || !config->pool_max || s->options & OPTION_NOTSENT ||
-	    q->flags & ~HOLD_FLAGS || __atomic_load_n(&process->gate, __ATOMIC_RELAXED) ||
+	    q->flags & ~HOLD_FLAGS ||
+	    __atomic_load_n(&process->gate, __ATOMIC_RELAXED) ||
 	    !evidence_of_more(s, q->flags))
 		return false;
 	if (!stream_private(s)) {
@@ -264,7 +265,8 @@ enum decision { HELD, NATIVE, AGAIN, TOGETHER, ERROR, FULL };
 static enum decision
 send_large(struct stream *s, const struct request *q, size_t *went, int *err)
 {
-	switch (flush_with(s, FLUSH_LARGE, q->iov, q->nr_iov, q->flags & MSG_MORE, went, err)) {
+	switch (flush_with(s, FLUSH_LARGE, q->iov, q->nr_iov, q->flags & MSG_MORE, went,
+			   err)) {
 	case DONE:
 		return *went ? TOGETHER : NATIVE;
 	case SETTLED:
@@ -279,12 +281,14 @@ send_large(struct stream *s, const struct request *q, size_t *went, int *err)
 
 /* With the section entered. */
 static enum decision
-decide(struct stream *s, const struct request *q, bool may, bool *began, size_t *went, int *err)
+decide(struct stream *s, const struct request *q, bool may, bool *began, size_t *went,
+       int *err)
 {
 	enum outcome outcome = DONE;
 
-	if (stream_held(s) && (s->owner != self.tid || (!may && q->len < stream_chunk(s)) ||
-			       q->nr_iov >= FLIGHT_IOV))
+	if (stream_held(s) &&
+	    (s->owner != self.tid || (!may && q->len < stream_chunk(s)) ||
+	     q->nr_iov >= FLIGHT_IOV))
 		outcome = flush_locked(s, FLUSH_ORDER);
 	if (outcome == DONE && may) {
 		outcome = hold(s, q, began);
@@ -341,7 +345,8 @@ give_error(struct stream *s, ssize_t *result)
 }
 
 bool
-writer_take(struct stream *s, const struct iovec *iov, int nr_iov, int flags, ssize_t *result)
+writer_take(struct stream *s, const struct iovec *iov, int nr_iov, int flags,
+	    ssize_t *result)
 {
 	struct request q = { .iov = iov, .nr_iov = nr_iov, .flags = flags };
 	enum decision decision;

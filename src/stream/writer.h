@@ -59,12 +59,13 @@ writer_append_sized(struct stream *s, const void *buf, size_t n, bool small)
 
 	/* Inside, appending: we are a handler, and what we interrupted has to be settled first.
 	 * No tally: its adds would have to be atomic. */
-	if (s->owner != self.tid || !thread || !self.tally || self.inside || thread->appending ||
-	    (self.awaited && self.awaited != s->fd + 1))
+	if (s->owner != self.tid || !thread || !self.tally || self.inside ||
+	    thread->appending || (self.awaited && self.awaited != s->fd + 1))
 		return false;
 	self.inside_sp = (uintptr_t)__builtin_frame_address(0);
 	__atomic_store_n(&thread->appending, s, __ATOMIC_RELAXED);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST); /* the mark before the look at the owner: the
+	__atomic_signal_fence(
+		__ATOMIC_SEQ_CST); /* the mark before the look at the owner: the
 						  * other side's membarrier does the rest */
 	w = stream_word(s);
 	if (__atomic_load_n(&s->owner, __ATOMIC_RELAXED) == self.tid && !w_holder(w) &&
@@ -98,7 +99,8 @@ bool writer_append(struct stream *s, const void *buf, size_t n);
 static inline __attribute__((always_inline)) bool
 writer_alone(struct stream *s, size_t len, int flags)
 {
-	if (stream_held(s) || s->unquiet || s->chatty >= 2 || flags & MSG_MORE || self.cond_fd)
+	if (stream_held(s) || s->unquiet || s->chatty >= 2 || flags & MSG_MORE ||
+	    self.cond_fd)
 		return false;
 	if ((self.awaited && self.awaited != (int32_t)s->fd + 1) ||
 	    (len > s->room && stream_blocking(s)))

@@ -20,7 +20,15 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LISTENER = 3, A = 5, B = 6, C = 7, CHUNK = 32768, DELAY_US = 5000, MS = 1000000 };
+enum {
+	LISTENER = 3,
+	A = 5,
+	B = 6,
+	C = 7,
+	CHUNK = 32768,
+	DELAY_US = 5000,
+	MS = 1000000
+};
 
 static struct config settings;
 static char big[4 * CHUNK];
@@ -151,8 +159,8 @@ assert_sent(int fd, const char *all)
 	const struct fake_fd *f = &fake.fd[fd];
 
 	if (f->nr_sent != strlen(all) || memcmp(f->sent, all, f->nr_sent) != 0)
-		fail_msg("sent \"%.*s\", not \"%s\"", (int)f->nr_sent, f->sent ? f->sent : "",
-			 all);
+		fail_msg("sent \"%.*s\", not \"%s\"", (int)f->nr_sent,
+			 f->sent ? f->sent : "", all);
 }
 
 static inline void
@@ -177,6 +185,7 @@ hold(struct stream *s, const char *text)
 static inline uint64_t
 flushes(const struct stream *s, enum flush_reason reason)
 {
-	return s->rec->rare[SENT].flushes[reason] - s->rec->rare_at_open[SENT].flushes[reason];
+	return s->rec->rare[SENT].flushes[reason] -
+	       s->rec->rare_at_open[SENT].flushes[reason];
 }
 #endif

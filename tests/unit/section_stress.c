@@ -82,7 +82,8 @@ static uint64_t
 sum_of(const struct head *h)
 {
 	return (h->len * UINT64_C(0x9e3779b97f4a7c15)) ^
-	       ((uint64_t)h->seq << 32 | h->seen) * UINT64_C(0xff51afd7ed558ccd) ^ h->writer;
+	       ((uint64_t)h->seq << 32 | h->seen) * UINT64_C(0xff51afd7ed558ccd) ^
+	       h->writer;
 }
 
 static uint8_t
@@ -199,7 +200,8 @@ own(unsigned seed, int64_t until)
 			turn_slept();
 		}
 		while (__atomic_load_n(&sent, __ATOMIC_RELAXED) -
-			       __atomic_load_n(&received, __ATOMIC_RELAXED) > window)
+			       __atomic_load_n(&received, __ATOMIC_RELAXED) >
+		       window)
 			sched_yield();
 	}
 	may_jump = false;
@@ -276,17 +278,21 @@ reader(void *unused)
 	struct head h;
 
 	while (read_whole((char *)&h, HEAD)) {
-		if (h.writer >= NR_WRITERS || h.len < HEAD || h.len > MOST || h.sum != sum_of(&h))
+		if (h.writer >= NR_WRITERS || h.len < HEAD || h.len > MOST ||
+		    h.sum != sum_of(&h))
 			broken("torn: writer %u, number %u", h.writer, h.seq);
 		if (h.len > HEAD && !read_whole(buf + HEAD, h.len - HEAD))
 			broken("cut: writer %u, number %u", h.writer, h.seq);
 		for (uint32_t i = HEAD; i < h.len; i++)
 			if ((uint8_t)buf[i] != filler(&h, i))
-				broken("torn: writer %u, number %u at %u", h.writer, h.seq, i);
+				broken("torn: writer %u, number %u at %u", h.writer,
+				       h.seq, i);
 		if (h.seq <= last[h.writer])
-			broken("writer %u: %u after %u", h.writer, h.seq, last[h.writer]);
+			broken("writer %u: %u after %u", h.writer, h.seq,
+			       last[h.writer]);
 		if (h.writer >= FIRST_HANDLER && h.seen > last[OWNER])
-			broken("a handler's record overtook %u, after %u", h.seen, last[OWNER]);
+			broken("a handler's record overtook %u, after %u", h.seen,
+			       last[OWNER]);
 		last[h.writer] = h.seq;
 		came[h.writer][h.seq] = 1;
 		records++;
@@ -332,7 +338,8 @@ connect_tcp(void)
 
 	stream_made_socket(listener, AF_INET, SOCK_STREAM, 0);
 	peer = socket(AF_INET, SOCK_STREAM, 0);
-	if (bind(listener, (struct sockaddr *)&addr, len) < 0 || listen(listener, 1) < 0 ||
+	if (bind(listener, (struct sockaddr *)&addr, len) < 0 ||
+	    listen(listener, 1) < 0 ||
 	    getsockname(listener, (struct sockaddr *)&addr, &len) < 0 ||
 	    connect(peer, (struct sockaddr *)&addr, len) < 0)
 		fail("loopback");
@@ -389,8 +396,9 @@ nothing_missing(void)
 			if (!came[w][q] && !unsure[w][q])
 				broken("lost: writer %u, number %u of %u", w, q, seq[w]);
 	if (aside_came < aside_done || aside_came > aside_begun)
-		broken("aside: %lu to %lu were written, %lu came", (unsigned long)aside_done,
-		       (unsigned long)aside_begun, (unsigned long)aside_came);
+		broken("aside: %lu to %lu were written, %lu came",
+		       (unsigned long)aside_done, (unsigned long)aside_begun,
+		       (unsigned long)aside_came);
 }
 
 /* Bytes that the counts say are still held, of a stream that was closed. */
@@ -399,7 +407,8 @@ pending(const struct record *rec)
 {
 	const struct flow *now = &rec->flow[SENT], *then = &rec->flow_at_open[SENT];
 
-	return (int64_t)(now->app_bytes + now->held_bytes - now->kernel_bytes - now->discarded) -
+	return (int64_t)(now->app_bytes + now->held_bytes - now->kernel_bytes -
+			 now->discarded) -
 	       (int64_t)(then->app_bytes + then->held_bytes - then->kernel_bytes -
 			 then->discarded);
 }
@@ -407,7 +416,8 @@ pending(const struct record *rec)
 static unsigned long
 one_round(unsigned seed)
 {
-	static void *(*const body[])(void *) = { reader, aside_reader, second, flusher, storm };
+	static void *(*const body[])(void *) = { reader, aside_reader, second, flusher,
+						 storm };
 	pthread_t thread[5];
 	sigset_t storms, old;
 	struct record *rec;
@@ -484,12 +494,14 @@ main(int argc, char **argv)
 		seconds = atof(argv[1]);
 	alarm((unsigned)seconds + 60); /* stuck is broken too */
 	set_up();
-	for (end = sys_now_ns() + (int64_t)(seconds * 1e9); sys_now_ns() < end; rounds++) {
+	for (end = sys_now_ns() + (int64_t)(seconds * 1e9); sys_now_ns() < end;
+	     rounds++) {
 		w = one_round(seed + (unsigned)rounds);
 		if (w && rounds < QUIET_ROUNDS)
 			broken("the counts are wrong without a jump");
 		if (in_use() && rounds < QUIET_ROUNDS)
-			broken("%lu chunks lost without a jump", (unsigned long)in_use());
+			broken("%lu chunks lost without a jump",
+			       (unsigned long)in_use());
 		wrong += w;
 	}
 	section_reap();

@@ -114,7 +114,8 @@ the_kernel_repeats_epipe_itself(void **state)
 	stream_flush(s, FLUSH_SLEEP);
 	assert_int_equal(stream_error(s), 0);
 	fake_script(&fake.fd[A], -EPIPE);
-	assert_int_equal(app_write(s, "x"), -EPIPE); /* natively, and so with its signal */
+	assert_int_equal(app_write(s, "x"),
+			 -EPIPE); /* natively, and so with its signal */
 	assert_int_equal(fake.calls[FAKE_SENDMSG], 2);
 }
 

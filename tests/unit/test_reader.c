@@ -28,7 +28,8 @@ a_blocking_read_that_would_sleep_releases(void **state)
 	(void)state;
 	request(s);
 	hold(s, "a");
-	assert_int_equal(app_read(s, buf, sizeof(buf)), -EAGAIN); /* the fake never sleeps */
+	assert_int_equal(app_read(s, buf, sizeof(buf)),
+			 -EAGAIN); /* the fake never sleeps */
 	assert_sent(A, "1a");
 	assert_int_equal(flushes(s, FLUSH_TURN), 1);
 }

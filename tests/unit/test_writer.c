@@ -64,7 +64,8 @@ no_room_means_a_native_write(void **state)
 	(void)state;
 	request(s);
 	assert_int_equal(app_write(s, "head "), 5);
-	fake.fd[A].meminfo[5] = fake.fd[A].meminfo[3] - 2304; /* as much as a hold needs, but */
+	fake.fd[A].meminfo[5] =
+		fake.fd[A].meminfo[3] - 2304; /* as much as a hold needs, but */
 	s->room = 0;
 	assert_int_equal(app_write(s, "body "), 5); /* for its own bytes */
 	assert_held(s, 0);
@@ -134,7 +135,8 @@ a_big_write_goes_behind_what_is_held_in_one_call(void **state)
 	assert_memory_equal(f->sent + 5, big, CHUNK + 1);
 	assert_int_equal(flushes(s, FLUSH_LARGE), 1);
 	/* Nobody looks twice at it: a chunk was begun for each begun 32 KiB. */
-	assert_int_equal(s->rec->flow[SENT].chunks - s->rec->flow_at_open[SENT].chunks, 1 + 2);
+	assert_int_equal(s->rec->flow[SENT].chunks - s->rec->flow_at_open[SENT].chunks,
+			 1 + 2);
 }
 
 static void
@@ -387,8 +389,9 @@ run_life(void)
 static void
 any_call_may_fail(void **state)
 {
-	static const enum fake_call call[] = { FAKE_FLY,    FAKE_POLL, FAKE_GETSOCKOPT,
-					       FAKE_SETSOCKOPT, FAKE_FCNTL, FAKE_MAP,
+	static const enum fake_call call[] = { FAKE_FLY,        FAKE_POLL,
+					       FAKE_GETSOCKOPT, FAKE_SETSOCKOPT,
+					       FAKE_FCNTL,      FAKE_MAP,
 					       FAKE_WIPE };
 	static const int err[] = { EAGAIN, ENOBUFS, ENOMEM, EINTR, EPIPE, ECONNRESET };
 
