@@ -18,7 +18,8 @@ import servers
 
 ABOUT = "one write a reply: nothing held, no call added, no throughput lost"
 # name: (how to make it, instructions it may add a request, requests they are counted
-# over); the cheaper a request, the more a server's own timers blur it
+# over); the cheaper a request, the more a server's own timers blur it. slapd sends an
+# entry and the result in two writes, which become one; that must cost no call either.
 SUBJECTS = {
     "redis": (servers.redis, 300, 2000),
     "memcached": (servers.memcached, 300, 4000),
@@ -46,6 +47,11 @@ def held(out, name, server, load, replies):
 
     app, kernel = grown("weir_app_writes_total"), grown("weir_kernel_writes_total")
     holds = grown("weir_write_hold_seconds_count")
+    if app >= 2 * replies:
+        out.row(f"{name}: held", "", f"{holds:.0f} holds",
+                f"{app:.0f} writes, {kernel:.0f} to the kernel", "one write a reply",
+                kernel <= replies)
+        return
     out.row(f"{name}: held", "", f"{holds:.0f} holds",
             f"{app:.0f} writes, {kernel:.0f} to the kernel", "0 holds, as many writes",
             holds == 0 and app == kernel and app > 0)
@@ -66,6 +72,8 @@ def calls(out, name, trio, load, bench):
         ours = lib.median([r.get(call, 0) for r in preloaded])
         if ours > most + CALL_NOISE:
             added[call] = ours - most
+    if totals[1] <= totals[0]:
+        added = {}  # one kind for another
     out.row(f"{name}: calls a request", f"{totals[0]:.2f}", f"{totals[1]:.2f}",
             " ".join(f"{call} {n:+.2f}" for call, n in added.items()) or "none added",
             "none added", not added)

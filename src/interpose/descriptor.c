@@ -44,7 +44,7 @@ numbers_between(unsigned first, unsigned last, void (*each)(int fd))
 static void
 set_cloexec(int fd)
 {
-	number_option(fd, OPTION_CLOEXEC, true);
+	stream_option(fd, OPTION_CLOEXEC, true);
 }
 
 /* Ours stays: the ranges around it. */
@@ -105,57 +105,6 @@ closefrom(int first)
 	numbers_between(low, INT_MAX, stream_close_end);
 }
 
-/* The record behind a number that is known as a socket of stream type; else NULL. */
-static struct stream *
-socket_record(int fd)
-{
-	unsigned n = (unsigned)fd;
-	uint8_t kind;
-
-	if (n >= __atomic_load_n(&nr_numbers, __ATOMIC_RELAXED) || !self_ready())
-		return NULL;
-	kind = __atomic_load_n(&number_kind[n], __ATOMIC_ACQUIRE);
-	if (kind != KIND_SOCKET && kind != KIND_STREAM)
-		return NULL;
-	return &stream_leaf[n >> LEAF_BITS][n & ((1 << LEAF_BITS) - 1)];
-}
-
-void
-number_leave(int fd)
-{
-	struct stream *s = socket_record(fd);
-
-	if (!s)
-		return;
-	stream_bypass(fd, BYPASS_DUP);
-	stream_share(s); /* a socket not yet connected will not be held when it is */
-}
-
-void
-number_option(int fd, unsigned option, bool on)
-{
-	struct stream *s = socket_record(fd);
-
-	if (!s)
-		return;
-	if (on)
-		__atomic_fetch_or(&s->options, (uint8_t)option, __ATOMIC_RELAXED);
-	else
-		__atomic_fetch_and(&s->options, (uint8_t)~option, __ATOMIC_RELAXED);
-}
-
-/* O_NONBLOCK of anything: of a pipe it tells whether a read sleeps. */
-static void
-number_nonblock(int fd, bool on)
-{
-	if (!socket_record(fd)) {
-		stream_options_changed(fd);
-		return;
-	}
-	number_option(fd, OPTION_NONBLOCK, on);
-	number_option(fd, OPTION_BLOCK_KNOWN, true);
-}
-
 bool
 copy_begin(int fd)
 {
@@ -175,7 +124,7 @@ copy_end(int fd, int copy)
 		return copy;
 	/* Should the copy move data, it is met as a socket that came from elsewhere: never held. */
 	stream_forget(copy);
-	number_leave(fd);
+	stream_leave(fd);
 	return copy;
 }
 
@@ -244,7 +193,7 @@ set_descriptor_flags(int fd, long flags)
 		life_vfork_passes(fd);
 	r = real.fcntl(fd, F_SETFD, flags);
 	if (!r)
-		number_option(fd, OPTION_CLOEXEC, flags & FD_CLOEXEC);
+		stream_option(fd, OPTION_CLOEXEC, flags & FD_CLOEXEC);
 	return r;
 }
 
@@ -265,7 +214,7 @@ fcntl_do(int fd, int cmd, long arg)
 	}
 	r = real.fcntl(fd, cmd, arg);
 	if (cmd == F_SETFL && !r)
-		number_nonblock(fd, arg & O_NONBLOCK);
+		stream_nonblock(fd, arg & O_NONBLOCK);
 	return r;
 }
 
@@ -310,9 +259,9 @@ static void
 ioctl_done(int fd, unsigned long request, long arg)
 {
 	if (request == FIOCLEX || request == FIONCLEX)
-		number_option(fd, OPTION_CLOEXEC, request == FIOCLEX);
+		stream_option(fd, OPTION_CLOEXEC, request == FIOCLEX);
 	else if (request == FIONBIO)
-		number_nonblock(fd, *(const int *)arg);
+		stream_nonblock(fd, *(const int *)arg);
 }
 
 int

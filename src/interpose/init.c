@@ -2,6 +2,18 @@
 #include "base/config.h"
 #include "base/self.h"
 #include "interpose/entry.h"
+#include "stream/writer.h"
+
+/* libc's own, for the one call below this floor that may block for long. */
+static ssize_t
+send_blocking(int fd, const struct msghdr *msg, int flags)
+{
+	int saved = errno;
+	ssize_t r = entry_raw(real.sendmsg(fd, msg, flags));
+
+	errno = saved;
+	return r;
+}
 
 __attribute__((constructor)) static void
 begin(void)
@@ -10,6 +22,7 @@ begin(void)
 	config_init();
 	real_ready();
 	life_init(metrics_bind, metrics_child);
+	writer_sendmsg = send_blocking;
 	if (config->enabled)
 		stream_init();
 }

@@ -137,17 +137,17 @@ static void
 remember_option(int fd, int level, int name, int value)
 {
 	if (level == SOL_SOCKET && name == SO_RCVLOWAT)
-		number_option(fd, OPTION_RCVLOWAT, value > 1);
+		stream_option(fd, OPTION_RCVLOWAT, value > 1);
 	if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE))
 		stream_room_changed(fd);
 	if (level != IPPROTO_TCP)
 		return;
 	if (name == TCP_NODELAY)
-		number_option(fd, OPTION_NODELAY, value);
+		stream_option(fd, OPTION_NODELAY, value);
 	else if (name == TCP_CORK)
-		number_option(fd, OPTION_CORK, value);
+		stream_option(fd, OPTION_CORK, value);
 	else if (name == TCP_NOTSENT_LOWAT)
-		number_option(fd, OPTION_NOTSENT, value);
+		stream_option(fd, OPTION_NOTSENT, value);
 }
 
 /* What an option does to a stream, beyond being asked again. */
@@ -206,7 +206,7 @@ shutdown(int fd, int how)
 	real_ready();
 	/* From here on a write fails at once, so nothing is held, as with TCP_NOTSENT_LOWAT. */
 	if (how != SHUT_RD)
-		number_option(fd, OPTION_NOTSENT, true);
+		stream_option(fd, OPTION_NOTSENT, true);
 	life_quiesce(fd, FLUSH_SHUTDOWN);
 	return real.shutdown(fd, how);
 }

@@ -9,7 +9,7 @@ fdopen(int fd, const char *mode)
 {
 	real_ready();
 	life_quiesce(fd, FLUSH_SHARE);
-	number_leave(fd);
+	stream_leave(fd);
 	return real.fdopen(fd, mode);
 }
 

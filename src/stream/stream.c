@@ -583,21 +583,47 @@ stream_bypass_all(enum bypass_reason why)
 			stream_bypass((int)(i << LEAF_BITS) + j, why);
 }
 
-void
-stream_options_changed(int fd)
+/* The record of a number that is known as a socket of stream type; nobody is asked. */
+static struct stream *
+known_socket(int fd)
 {
-	struct stream *s;
+	enum kind kind;
 
-	if (!known(fd) ||
-	    (number_kind[fd] != KIND_SOCKET && number_kind[fd] != KIND_STREAM)) {
-		if (known(fd) && number_kind[fd] == KIND_FILE)
-			set_kind(fd, KIND_PLAIN);
+	if (!known(fd) || !self_ready())
+		return NULL;
+	kind = __atomic_load_n(&number_kind[fd], __ATOMIC_ACQUIRE);
+	return kind == KIND_SOCKET || kind == KIND_STREAM ? record_at(fd) : NULL;
+}
+
+void
+stream_option(int fd, enum option option, bool on)
+{
+	struct stream *s = known_socket(fd);
+
+	if (s && on)
+		__atomic_fetch_or(&s->options, (uint8_t)option, __ATOMIC_RELAXED);
+	else if (s)
+		__atomic_fetch_and(&s->options, (uint8_t)~option, __ATOMIC_RELAXED);
+}
+
+void
+stream_nonblock(int fd, bool on)
+{
+	if (known(fd) && number_kind[fd] == KIND_FILE)
+		set_kind(fd, KIND_PLAIN); /* asked again before a read that may sleep */
+	stream_option(fd, OPTION_NONBLOCK, on);
+	stream_option(fd, OPTION_BLOCK_KNOWN, true);
+}
+
+void
+stream_leave(int fd)
+{
+	struct stream *s = known_socket(fd);
+
+	if (!s)
 		return;
-	}
-	if (!self_ready() || !(s = record_at(fd)) || s->state == STATE_CLOSING)
-		return;
-	s->options = ask_options(fd, s->options & OPTION_TCP,
-				 s->options & (uint8_t)~OPTION_BLOCK_KNOWN);
+	stream_bypass(fd, BYPASS_DUP);
+	stream_share(s); /* a socket not yet connected will not be held when it is */
 }
 
 void
@@ -607,21 +633,6 @@ stream_room_changed(int fd)
 
 	if (s)
 		s->room = 0;
-}
-
-void
-stream_cloexec_changed(int fd, bool cloexec)
-{
-	struct stream *s;
-
-	if (!known(fd) ||
-	    (number_kind[fd] != KIND_SOCKET && number_kind[fd] != KIND_STREAM) ||
-	    !self_ready() || !(s = record_at(fd)))
-		return;
-	if (cloexec)
-		s->options |= OPTION_CLOEXEC;
-	else
-		s->options &= (uint8_t)~OPTION_CLOEXEC;
 }
 
 bool

@@ -167,16 +167,19 @@ void stream_connected(int fd); /* connect() succeeded or is in progress */
 void stream_close_begin(int fd);
 void stream_close_end(int fd);
 
+/* The number has a duplicate from now on, or a stdio stream of its own (dup, fdopen). */
+void stream_leave(int fd);
+
 /* Leaves the stream alone for good, what is held having been flushed. */
 void stream_bypass(int fd, enum bypass_reason why);
 void
 stream_bypass_all(enum bypass_reason why); /* now and later: nothing is held any more */
 
-/* setsockopt, fcntl(F_SETFL, F_SETFD), ioctl(FIONBIO, FIOCLEX) succeeded: what is remembered of
- * the options is asked again when next needed. */
-void stream_options_changed(int fd);
+/* setsockopt, fcntl and ioctl succeeded: what they set is remembered from the call itself. No
+ * number but a socket's has options; O_NONBLOCK of any tells whether a read of it sleeps. */
+void stream_option(int fd, enum option option, bool on);
+void stream_nonblock(int fd, bool on);
 void stream_room_changed(int fd); /* SO_SNDBUF */
-void stream_cloexec_changed(int fd, bool cloexec);
 bool stream_may_block(int fd); /* the same of any number: a listener, a bare socket */
 
 bool stream_ask_blocking(struct stream *s);

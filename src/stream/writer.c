@@ -14,6 +14,8 @@ enum { SLEPT_NS = 5000, WAITED_NS = 1000000 };
 enum { REFUSED_MS = 1000 };
 enum { HOLD_FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE };
 
+ssize_t (*writer_sendmsg)(int fd, const struct msghdr *msg, int flags) = sys_sendmsg;
+
 struct request {
 	const struct iovec *iov;
 	int nr_iov;
@@ -211,7 +213,7 @@ send_rest(struct stream *s, const struct request *q, size_t went)
 		went -= skip;
 	}
 	turn_flush();
-	r = sys_sendmsg(s->fd, &msg, q->flags);
+	r = writer_sendmsg(s->fd, &msg, q->flags);
 	count_kernel(s, SENT, r > 0 ? (uint64_t)r : 0);
 	stall_waited(s, start, sys_now_ns());
 	turn_slept();

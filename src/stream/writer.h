@@ -118,6 +118,10 @@ writer_alone(struct stream *s, size_t len, int flags)
 bool writer_take(struct stream *s, const struct iovec *iov, int nr_iov, int flags,
 		 ssize_t *result);
 
+/* How the rest of a large write waits on a blocking socket: the raw call, until interpose puts
+ * libc's own in its place, which is a cancellation point as the native write is. -errno out. */
+extern ssize_t (*writer_sendmsg)(int fd, const struct msghdr *msg, int flags);
+
 /* A native write of `len` bytes returned `r` (count or -errno); also one of those that are never
  * held (sendfile, a name, control data) and so never came to writer_take(). */
 void writer_sent(struct stream *s, size_t len, ssize_t r);

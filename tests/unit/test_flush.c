@@ -46,13 +46,11 @@ nodelay_and_cork_of_the_application_stay(void **state)
 	struct stream *s = accepted(A, AF_INET);
 
 	(void)state;
-	fake_option(&fake.fd[A], IPPROTO_TCP, TCP_CORK, 1);
-	stream_options_changed(A);
+	stream_option(A, OPTION_CORK, true);
 	hold(s, "a");
 	stream_flush(s, FLUSH_SLEEP);
-	fake_option(&fake.fd[A], IPPROTO_TCP, TCP_CORK, 0);
-	fake_option(&fake.fd[A], IPPROTO_TCP, TCP_NODELAY, 1);
-	stream_options_changed(A);
+	stream_option(A, OPTION_CORK, false);
+	stream_option(A, OPTION_NODELAY, true);
 	hold(s, "b");
 	stream_flush(s, FLUSH_SLEEP);
 	assert_string_equal(fake.fd[A].trace, "send=1 send=1 send=1 ");

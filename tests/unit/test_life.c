@@ -105,7 +105,7 @@ a_spawn_leaves_close_on_exec_private(void **state)
 	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
 
 	(void)state;
-	stream_cloexec_changed(A, true);
+	stream_option(A, OPTION_CLOEXEC, true);
 	life_spawn_begin();
 	life_spawn_end();
 	hold(a, "a");
@@ -120,7 +120,7 @@ a_vfork_child_touches_nothing(void **state)
 	struct stream *s = accepted(A, AF_INET);
 
 	(void)state;
-	stream_cloexec_changed(A, true);
+	stream_option(A, OPTION_CLOEXEC, true);
 	hold(s, "a");
 	life_vfork();
 	assert_sent(A, "1a");

@@ -182,7 +182,7 @@ a_fork_shares_all_a_spawn_what_it_inherits(void **state)
 	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
 
 	(void)state;
-	stream_cloexec_changed(B, true);
+	stream_option(B, OPTION_CLOEXEC, true);
 	stream_share_inheritable();
 	assert_false(stream_private(a));
 	assert_true(stream_private(b));
@@ -197,9 +197,8 @@ options_are_asked_again(void **state)
 	struct stream *s = accepted(A, AF_INET);
 
 	(void)state;
-	fake_option(&fake.fd[A], IPPROTO_TCP, TCP_NODELAY, 1);
-	fake.fd[A].flags |= 04000; /* O_NONBLOCK */
-	stream_options_changed(A);
+	stream_option(A, OPTION_NODELAY, true);
+	stream_nonblock(A, true);
 	assert_true(s->options & OPTION_NODELAY);
 	assert_false(stream_blocking(s));
 }

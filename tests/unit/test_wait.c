@@ -143,12 +143,10 @@ accepting_on_a_nonblocking_listener_keeps_holding(void **state)
 
 	(void)state;
 	hold(s, "a");
-	fake.fd[LISTENER].flags |= 04000; /* O_NONBLOCK */
-	stream_options_changed(LISTENER);
+	stream_nonblock(LISTENER, true);
 	wait_blocking(&w, LISTENER);
 	assert_held(s, 1);
-	fake.fd[LISTENER].flags &= ~04000;
-	stream_options_changed(LISTENER);
+	stream_nonblock(LISTENER, false);
 	wait_blocking(&w, LISTENER);
 	assert_held(s, 0);
 }

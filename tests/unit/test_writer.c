@@ -310,8 +310,7 @@ notsent_lowat_is_never_held(void **state)
 	struct stream *s = accepted(A, AF_INET);
 
 	(void)state;
-	fake_option(&fake.fd[A], IPPROTO_TCP, TCP_NOTSENT_LOWAT, 16384);
-	stream_options_changed(A);
+	stream_option(A, OPTION_NOTSENT, true);
 	app_write(s, "1");
 	app_write(s, "2");
 	assert_sent(A, "12");
