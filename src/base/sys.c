@@ -8,6 +8,7 @@
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <string.h>
@@ -272,6 +273,69 @@ sys_futex_wake(uint32_t *word, int nr)
 	return (int)CALL3(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, nr);
 }
 
+/* One that nobody sends, and that as no real-time signal needs no queue. */
+enum { ALARM_SIGNAL = SIGSTKFLT };
+
+/* struct sigevent as the kernel has it; libc's hides the thread. */
+struct event {
+	uint64_t value;
+	int signal, notify, tid;
+	char pad[44];
+};
+_Static_assert(sizeof(struct event) == 64, "as in asm-generic/siginfo.h");
+
+int
+sys_alarm_make(struct sys_alarm *alarm)
+{
+	struct event event = { .signal = ALARM_SIGNAL, .notify = SIGEV_THREAD_ID };
+	int timer = -1, r;
+
+	alarm->tid = event.tid = sys_gettid();
+	r = (int)sys_call(SYS_timer_create, CLOCK_MONOTONIC, (long)&event, (long)&timer,
+			  0, 0, 0);
+	alarm->timer = r < 0 ? -1 : timer;
+	return r;
+}
+
+void
+sys_alarm_set(struct sys_alarm *alarm, int64_t deadline_ns)
+{
+	struct itimerspec when = {
+		.it_value = { deadline_ns / 1000000000, deadline_ns % 1000000000 },
+	};
+
+	sys_call(SYS_timer_settime, alarm->timer, TIMER_ABSTIME, (long)&when, 0, 0, 0);
+}
+
+void
+sys_alarm_ring(struct sys_alarm *alarm)
+{
+	sys_tgkill(sys_getpid(), alarm->tid, ALARM_SIGNAL);
+}
+
+void
+sys_alarm_end(struct sys_alarm *alarm)
+{
+	if (alarm->timer >= 0)
+		sys_call(SYS_timer_delete, alarm->timer, 0, 0, 0, 0, 0);
+}
+
+/* A signal that came before the call is pending, and ends it at once. */
+void
+sys_alarm_wait(struct sys_alarm *alarm, const uint32_t *word, uint32_t value,
+	       int64_t until_ns)
+{
+	uint64_t signals = UINT64_C(1) << (ALARM_SIGNAL - 1);
+	int64_t ns = until_ns ? until_ns - sys_now_ns() : 0;
+	struct timespec timeout = { ns / 1000000000, ns % 1000000000 };
+
+	(void)alarm;
+	if (__atomic_load_n(word, __ATOMIC_ACQUIRE) != value || ns < 0)
+		return;
+	sys_call(SYS_rt_sigtimedwait, (long)&signals, 0,
+		 (long)(until_ns ? &timeout : NULL), sizeof(signals), 0, 0);
+}
+
 static void *
 thread_main(void *arg)
 {
@@ -319,6 +383,30 @@ sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 			 "no helper thread (error %d): nothing is held, no metrics",
 			 err);
 	return -err;
+}
+
+/* linux/sched/types.h, which cannot be included beside sched.h. */
+struct sched_attributes {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+void
+sys_thread_prompt(void)
+{
+	struct sched_attributes a = { .size = sizeof(a) };
+
+	if (sys_call(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0, 0) != 0)
+		return;
+	sys_call(SYS_prctl, PR_SET_TIMERSLACK, 1, 0, 0, 0, 0);
+	if (sys_call(SYS_sched_getattr, 0, (long)&a, sizeof(a), 0, 0, 0) < 0 ||
+	    a.policy != SCHED_OTHER)
+		return;
+	a.runtime = 100000; /* ns: the shortest slice there is */
+	sys_call(SYS_sched_setattr, 0, (long)&a, 0, 0, 0, 0);
 }
 
 void

@@ -98,6 +98,22 @@ int sys_close_range(unsigned first, unsigned last, unsigned flags);
 int sys_setlk(int fd, short type, int64_t byte, int wait);
 int sys_nofile_limit(void); /* soft RLIMIT_NOFILE, capped at INT_MAX */
 
+/* A thread's alarm: a POSIX timer and a signal that its thread keeps blocked. Any thread may set
+ * it, for one system call and without waking anybody before its time. Gone after fork and
+ * exec. -errno where there is no timer to be had: then sys_alarm_wait() still works. */
+struct sys_alarm {
+	int tid;   /* C: whom it wakes */
+	int timer; /* C: the kernel's number; -1 none */
+};
+int sys_alarm_make(struct sys_alarm *alarm); /* by the thread itself, all signals blocked */
+void sys_alarm_set(struct sys_alarm *alarm, int64_t deadline_ns);
+void sys_alarm_ring(struct sys_alarm *alarm); /* now */
+void sys_alarm_end(struct sys_alarm *alarm);
+
+/* Sleeps while *word == value, until the alarm or until `until_ns` (0: for ever). */
+void sys_alarm_wait(struct sys_alarm *alarm, const uint32_t *word, uint32_t value,
+		    int64_t until_ns);
+
 /* A helper thread with all signals blocked by pthread_sigmask (never the raw call: glibc's
  * setuid needs its own two), a small stack and a name of at most 15 bytes. Not from a
  * locked section: it allocates. 0 or -errno. *t stays where it is until sys_thread_join(),
@@ -112,4 +128,9 @@ struct sys_thread {
 };
 int sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name);
 void sys_thread_join(struct sys_thread *t);
+
+/* The calling thread would run promptly when it wakes, for a few microseconds: asks for a short
+ * slice (Linux 6.12; before that it is ignored) and no timer slack. Does nothing under a
+ * seccomp filter, which may end the process for asking. */
+void sys_thread_prompt(void);
 #endif

@@ -4,20 +4,29 @@
 #include "stream/stall.h"
 #include "stream/turn.h"
 
-enum { QUIET_TICKS = 4 };
 enum { LOOK_NS = 100000000, TRIM_NS = 1000000000 };
 static const int64_t watch_ns = INT64_C(60000000000);
 
-enum { RUNS, IDLE, STOPS };
+/* ARMED: it sweeps, or an alarm is set by which it will. IDLE: nothing is held; the next hold sets
+ * the alarm. */
+enum { ARMED, IDLE, STOPS };
 
 /* What the keeper sleeps on. It belongs to the process of this generation; in a child it is as
  * if there were none. */
 static struct {
-	uint32_t word;       /* A: RUNS, IDLE, STOPS */
+	uint32_t word; /* A: ARMED, IDLE, STOPS */
+	struct sys_alarm alarm;
 	uint32_t generation; /* A: of the process whose keeper runs; 0 none */
 	bool never;          /* A: cannot be made, or was ended for good */
 	struct sys_thread thread;
 } keeper;
+
+/* The delay is the longest that a byte may wait, and to wake takes time too: a tenth for that. */
+static int64_t
+due_after_ns(void)
+{
+	return (int64_t)config->delay_us * 900;
+}
 
 static bool
 runs(void)
@@ -39,9 +48,9 @@ flush_overdue(struct stream *s)
 /* Flushes what is older than the delay. Returns when the oldest byte left must go, 0: nothing is
  * held. */
 static int64_t
-sweep(int64_t now, bool *overdue)
+sweep(int64_t now)
 {
-	int64_t delay = (int64_t)config->delay_us * 1000, oldest = 0, first;
+	int64_t delay = due_after_ns(), oldest = 0, first;
 	struct thread *t;
 	struct stream *s;
 
@@ -56,7 +65,6 @@ sweep(int64_t now, bool *overdue)
 						__ATOMIC_RELAXED);
 			if (first + delay <= now) {
 				flush_overdue(s);
-				*overdue = true;
 			} else if (!oldest || first + delay < oldest) {
 				oldest = first + delay;
 			}
@@ -76,12 +84,11 @@ watched(int64_t now)
 	return asked && now - (int64_t)asked < watch_ns;
 }
 
-/* Nothing is held: sleeps until a hold wakes it, or the next look or trim is due. */
+/* Nothing is held: sleeps until a hold sets the alarm, or the next look or trim is due. */
 static void
 idle(int64_t now)
 {
-	uint32_t expected = RUNS;
-	bool overdue = false;
+	uint32_t expected = ARMED;
 	int64_t until = 0;
 
 	if (watched(now))
@@ -93,26 +100,32 @@ idle(int64_t now)
 		return;
 	/* A hold lists itself, then looks at the word; we set the word, then look at the lists. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (!sweep(now, &overdue))
-		sys_futex_wait(&keeper.word, IDLE, until);
+	if (!sweep(now))
+		sys_alarm_wait(&keeper.alarm, &keeper.word, IDLE, until);
 	expected = IDLE;
-	__atomic_compare_exchange_n(&keeper.word, &expected, RUNS, false,
+	__atomic_compare_exchange_n(&keeper.word, &expected, ARMED, false,
 				    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
+/* An alarm was set while we were going idle, or none can be had: until then. */
+static void
+wait_armed(int64_t until)
+{
+	sys_alarm_wait(&keeper.alarm, &keeper.word, ARMED, until);
 }
 
 static void
 run(void)
 {
 	int64_t now, next, looked = 0, trimmed = 0;
-	unsigned quiet = 0;
-	bool overdue;
+	bool alarm;
 
 	self_enter();
+	sys_thread_prompt();
+	alarm = sys_alarm_make(&keeper.alarm) >= 0;
 	while (__atomic_load_n(&keeper.word, __ATOMIC_ACQUIRE) != STOPS) {
 		now = sys_now_ns();
-		overdue = false;
-		next = sweep(now, &overdue);
-		quiet = overdue ? 0 : quiet + 1;
+		next = sweep(now);
 		if (watched(now) && now - looked >= LOOK_NS) {
 			stall_look();
 			looked = now;
@@ -121,13 +134,14 @@ run(void)
 			pool_trim(self.tid);
 			trimmed = now;
 		}
-		if (!next && quiet >= QUIET_TICKS)
+		if (next)
+			wait_armed(next);
+		else if (alarm)
 			idle(now);
 		else
-			sys_futex_wait(&keeper.word, RUNS,
-				       next ? next
-					    : now + (int64_t)config->delay_us * 1000);
+			wait_armed(now + due_after_ns());
 	}
+	sys_alarm_end(&keeper.alarm);
 	turn_thread_end();
 }
 
@@ -136,8 +150,8 @@ make(void)
 {
 	if (!lock_take(&process->lock, self.tid))
 		return false; /* a handler: the code it interrupted is making it */
-	if (nr_numbers && !runs() && !keeper.never) {
-		keeper.word = RUNS;
+	if (!runs() && !keeper.never) {
+		keeper.word = ARMED;
 		/* Without the barrier it could not take a stream from its owner. */
 		if (sys_membarrier_register() < 0 ||
 		    sys_thread_start(&keeper.thread, run, "weir-keeper") < 0) {
@@ -165,22 +179,23 @@ keeper_ended(void)
 }
 
 void
-keeper_notice(void)
+keeper_notice(int64_t first_ns)
 {
 	uint32_t idle = IDLE;
 
 	/* What was held must be seen before we look; pairs with the fence in idle(). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&keeper.word, __ATOMIC_RELAXED) == IDLE &&
-	    __atomic_compare_exchange_n(&keeper.word, &idle, RUNS, false,
+	    __atomic_compare_exchange_n(&keeper.word, &idle, ARMED, false,
 					__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
-		sys_futex_wake(&keeper.word, 1);
+		sys_alarm_set(&keeper.alarm, first_ns + due_after_ns());
 }
 
 void
 keeper_watch_asked(void)
 {
-	if (!runs() && self_enter() && stream_nr_open() && watched(sys_now_ns()))
+	if (nr_numbers && !runs() && self_enter() && stream_nr_open() &&
+	    watched(sys_now_ns()))
 		keeper_start();
 }
 
@@ -193,7 +208,7 @@ keeper_stop(bool for_good)
 		__atomic_store_n(&keeper.never, true, __ATOMIC_RELAXED);
 	if (runs()) {
 		__atomic_store_n(&keeper.word, STOPS, __ATOMIC_SEQ_CST);
-		sys_futex_wake(&keeper.word, 1);
+		sys_alarm_ring(&keeper.alarm);
 		sys_thread_join(&keeper.thread);
 		__atomic_store_n(&keeper.generation, 0, __ATOMIC_RELEASE);
 	}

@@ -5,7 +5,9 @@
  * metrics, looks whether running backpressure episodes have ended.
  *
  * Made at the first hold, or at the first sleep of a process with streams after somebody asked
- * for metrics. It sleeps until the oldest deadline; a hold wakes it only when it is idle.
+ * for metrics. It sleeps until the oldest deadline. A hold that finds it idle sets its alarm
+ * for then, so it wakes once a hold at most, and for no hold that was flushed in time while
+ * another was.
  * Threads: any. Signals: safe, but not from a locked section (it allocates a stack). */
 #include "count/region.h"
 #include <stdbool.h>
@@ -16,8 +18,8 @@ bool keeper_start(void);
 /* True: it cannot be made, or was ended for good. */
 bool keeper_ended(void);
 
-/* After the first byte of a chunk is visible in the holder's list. */
-void keeper_notice(void);
+/* After the first byte of a chunk, taken at `first_ns`, is visible in the holder's list. */
+void keeper_notice(int64_t first_ns);
 
 /* Before a sleep: makes it if somebody watches and there are streams. */
 void keeper_watch_asked(void);

@@ -74,8 +74,8 @@ mark_settled(struct stream *s)
 	if (free) {
 		free->sp = self.inside_sp;
 		free->stream = s;
-		self.nr_settled++;
 	}
+	self.nr_settled++;
 	__atomic_fetch_add(&stream_cold(s)->nr_settled, 1, __ATOMIC_RELAXED);
 }
 
@@ -101,13 +101,44 @@ settle_held(struct stream *s, uint32_t head, uint32_t tail)
 	return head + (uint32_t)r;
 }
 
+/* With the lock taken: if another thread owns what is held, waits until it is not appending. An
+ * append that began before we had the lock may yet commit, over the lock: then it is ours no
+ * more. One that fails writes at worst what it read, our lock, while we hold it. Also false
+ * where a handler of ours was here. */
+static bool
+disown(struct stream *s)
+{
+	uint32_t owner = s->owner;
+	struct thread *thread;
+	unsigned spins = 0;
+
+	if (!owner || owner == self.tid)
+		return true;
+	sys_membarrier();
+	thread = turn_thread_of(owner);
+	while (thread && section_ours(s) &&
+	       __atomic_load_n(&thread->appending, __ATOMIC_ACQUIRE) == s)
+		lock_wait(&spins);
+	if (!section_ours(s))
+		return false;
+	s->owner = 0;
+	return true;
+}
+
 static void
 settle(struct stream *s)
 {
-	uint64_t w = stream_word(s);
-	uint32_t head = w_head(w), tail = w_tail(w);
+	uint32_t head, tail;
+	uint64_t w;
 
 	mark_settled(s);
+	if (!disown(s)) {
+		self.inside = NULL;
+		return; /* an append was faster than the lock that we interrupted */
+	}
+	w = stream_word(s);
+	head = w_head(w);
+	tail = w_tail(w);
 	if (self.pushing)
 		flush_pushed(s);
 	head = settle_flight(s, head, tail);
@@ -147,35 +178,6 @@ section_settle(void)
 		settle_append(self.thread->appending);
 }
 
-static bool
-owned_by_other(const struct stream *s)
-{
-	uint32_t owner = __atomic_load_n(&s->owner, __ATOMIC_ACQUIRE) & ~OWNER_LEAVING;
-
-	return owner && owner != self.tid;
-}
-
-/* Takes the stream from its owner, if that is another thread. No lock is held meanwhile: a handler
- * of the owner may need it. */
-static void
-revoke(struct stream *s)
-{
-	uint32_t owner = __atomic_load_n(&s->owner, __ATOMIC_ACQUIRE);
-	uint32_t leaving = owner | OWNER_LEAVING;
-	struct thread *thread;
-	unsigned spins = 0;
-
-	if (!__atomic_compare_exchange_n(&s->owner, &owner, leaving, false,
-					 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
-		return;
-	sys_membarrier();
-	thread = turn_thread_of(leaving & ~OWNER_LEAVING);
-	while (thread && __atomic_load_n(&thread->appending, __ATOMIC_ACQUIRE) == s)
-		lock_wait(&spins);
-	__atomic_compare_exchange_n(&s->owner, &leaving, 0, false, __ATOMIC_ACQ_REL,
-				    __ATOMIC_RELAXED);
-}
-
 /* True: locked. False: look again. */
 static bool
 try_lock(struct stream *s, bool drop, uintptr_t sp)
@@ -193,10 +195,7 @@ try_lock(struct stream *s, bool drop, uintptr_t sp)
 	/* A handler that came in between had sections of its own. */
 	self.inside_sp = sp;
 	self.inside = s;
-	if (!owned_by_other(s))
-		return true;
-	word_commit(&s->w, locked, w); /* a hold that began since we looked */
-	return false;
+	return disown(s);
 }
 
 static void
@@ -207,8 +206,6 @@ enter(struct stream *s, bool drop, uintptr_t sp)
 	if ((self.inside && self.inside != s) || (self.thread && self.thread->appending))
 		section_settle();
 	do {
-		while (owned_by_other(s))
-			revoke(s);
 		while (w_holder(stream_word(s)) == self.tid)
 			settle(s);
 		if (w_holder(stream_word(s)))

@@ -20,16 +20,16 @@
  *
  * The owner of what is held appends without the lock and without an atomic instruction
  * (writer_append): it marks its thread's record (thread->appending), then looks at s->owner.
- * Who enters the section of a stream that another thread owns first takes it away: sets
- * OWNER_LEAVING, which closes the owner's path; membarrier(2), so that either the owner has
- * seen that, or we see its mark; waits, with no lock held, while the mark is there; then the
- * owner is nobody. A handler that finds its own thread's mark quarantines the stream in the
- * same way as an interrupted section, before it clears the mark.
+ * Who locks a stream that another thread owns first makes it nobody's: membarrier(2), so that
+ * either the owner has seen the lock, or we see its mark; then waits while the mark is there.
+ * The lock is kept meanwhile, for the owner's commit is no bus-locked instruction: it may
+ * still overwrite the lock (then we begin again), or, failing, write back what it read, which
+ * is harmless only as long as we hold what it read. A handler that finds its own thread's
+ * mark quarantines the stream in the same way as an interrupted section, then clears the mark:
+ * so nobody waits for a thread that waits for the lock.
  *
  * Threads: any that passed self_enter(). Signals: safe. */
 #include "stream/stream.h"
-
-#define OWNER_LEAVING 0x80000000u
 
 #define W_BITS 21
 #define W_MASK ((UINT64_C(1) << W_BITS) - 1)

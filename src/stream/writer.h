@@ -58,9 +58,11 @@ writer_append_sized(struct stream *s, const void *buf, size_t n, bool small)
 	bool done = false;
 
 	/* Inside, appending: we are a handler, and what we interrupted has to be settled first.
-	 * No tally: its adds would have to be atomic. */
+	 * Settled: a section that we interrupted, or left, may yet make us the owner of a chunk
+	 * that it copies into. No tally: its adds would have to be atomic. */
 	if (s->owner != self.tid || !thread || !self.tally || self.inside ||
-	    thread->appending || (self.awaited && self.awaited != s->fd + 1))
+	    thread->appending || self.nr_settled ||
+	    (self.awaited && self.awaited != s->fd + 1))
 		return false;
 	self.inside_sp = (uintptr_t)__builtin_frame_address(0);
 	__atomic_store_n(&thread->appending, s, __ATOMIC_RELAXED);

@@ -511,6 +511,45 @@ sys_futex_wake(uint32_t *word, int nr)
 }
 
 int
+sys_alarm_make(struct sys_alarm *alarm)
+{
+	*alarm = (struct sys_alarm){ .tid = fake.tid, .timer = 1 };
+	return 0;
+}
+
+void
+sys_alarm_set(struct sys_alarm *alarm, int64_t deadline_ns)
+{
+	(void)alarm;
+	called(FAKE_ALARM_SET);
+	fake.alarm_ns = deadline_ns;
+}
+
+void
+sys_alarm_ring(struct sys_alarm *alarm)
+{
+	(void)alarm;
+}
+
+void
+sys_alarm_end(struct sys_alarm *alarm)
+{
+	(void)alarm;
+}
+
+void
+sys_alarm_wait(struct sys_alarm *alarm, const uint32_t *word, uint32_t value,
+	       int64_t until_ns)
+{
+	(void)alarm;
+	if (__atomic_load_n(word, __ATOMIC_RELAXED) != value)
+		return;
+	fake.waited = (uint32_t *)word;
+	fake.deadline_ns = until_ns;
+	sleep_until(until_ns);
+}
+
+int
 sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 {
 	int err = called(FAKE_THREAD);
@@ -523,6 +562,11 @@ sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 	snprintf(t->name, sizeof(t->name), "%s", name);
 	snprintf(fake.thread_name, sizeof(fake.thread_name), "%s", name);
 	return 0;
+}
+
+void
+sys_thread_prompt(void)
+{
 }
 
 void
