@@ -27,11 +27,14 @@ struct settled {
 
 struct self {
 	/* What every append looks at, on one cache line. */
+	struct stream *hot; /* O: whose hold this thread began last; NULL none. Then it has a
+				* record and a tally, and nothing else is awaited */
 	struct thread *thread; /* O: NULL until the first hold */
 	struct tally *tally; /* O: NULL until the first count, or where none was left */
 	struct stream *inside; /* O: the stream whose lock this thread took last; whether it still
 				* holds it, the stream's own word tells */
 	uintptr_t inside_sp; /* O: where on the stack that section, or an append, began */
+	int32_t hot_fd;      /* O: its descriptor */
 	uint32_t tid;        /* O: kernel thread number; 0 until the first slow entry */
 	int32_t awaited;     /* O: 1 + the descriptor a peer is waiting on; 0 none */
 	uint32_t nr_settled; /* O: entries of settled[] in use */

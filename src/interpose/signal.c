@@ -1,6 +1,7 @@
 /* interpose/signal: signals that the process may be sending itself. One of them may end it on
  * the spot, so what is held leaves first. */
 #include "interpose/entry.h"
+#include "stream/writer.h"
 
 static bool
 is_self(pid_t pid)
@@ -56,6 +57,7 @@ pthread_cancel(pthread_t thread)
 {
 	real_ready();
 	__atomic_store_n(&entry_cancels, true, __ATOMIC_RELAXED);
+	writer_cool();
 	return real.pthread_cancel(thread);
 }
 

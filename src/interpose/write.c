@@ -36,15 +36,6 @@ pass_rights(const struct msghdr *msg)
 	}
 }
 
-/* What write() and send() try first: true if the bytes only had to be copied. It calls nothing, so
- * that the entries keep nothing on the stack; what it cannot do, the slow half does. */
-static inline __attribute__((always_inline)) bool
-appended(struct stream *s, const void *buf, size_t n)
-{
-	return s && !__atomic_load_n(&entry_cancels, __ATOMIC_RELAXED) &&
-	       writer_append_small(s, buf, n);
-}
-
 static __attribute__((noinline)) ssize_t
 write_slow(struct stream *s, int fd, const void *buf, size_t n)
 {
@@ -56,7 +47,7 @@ write_slow(struct stream *s, int fd, const void *buf, size_t n)
 	if (!s || !n)
 		return real.write(fd, buf, n);
 	entry_testcancel();
-	if (s->owner == self.tid && writer_append(s, buf, n))
+	if (writer_append(s, buf, n))
 		return (ssize_t)n;
 	if (!writer_alone(s, n, 0) && writer_take(s, &iov, 1, 0, &r))
 		return entry_result(r);
@@ -66,11 +57,9 @@ write_slow(struct stream *s, int fd, const void *buf, size_t n)
 ssize_t
 write(int fd, const void *buf, size_t n)
 {
-	struct stream *s = stream_quick(fd);
-
-	if (appended(s, buf, n))
+	if (writer_append_hot(fd, buf, n))
 		return (ssize_t)n;
-	return write_slow(s, fd, buf, n);
+	return write_slow(stream_quick(fd), fd, buf, n);
 }
 
 /* send() that must not be held: its flags mean more than "these bytes". */
@@ -95,7 +84,7 @@ send_slow(struct stream *s, int fd, const void *buf, size_t n, int flags)
 	if (flags & ~HELD_FLAGS)
 		return send_apart(s, fd, buf, n, flags);
 	entry_testcancel();
-	if (s->owner == self.tid && writer_append(s, buf, n))
+	if (writer_append(s, buf, n))
 		return (ssize_t)n;
 	if (!writer_alone(s, n, flags) && writer_take(s, &iov, 1, flags, &r))
 		return entry_result(r);
@@ -105,11 +94,9 @@ send_slow(struct stream *s, int fd, const void *buf, size_t n, int flags)
 ssize_t
 send(int fd, const void *buf, size_t n, int flags)
 {
-	struct stream *s = stream_quick(fd);
-
-	if (!(flags & ~HELD_FLAGS) && appended(s, buf, n))
+	if (!(flags & ~HELD_FLAGS) && writer_append_hot(fd, buf, n))
 		return (ssize_t)n;
-	return send_slow(s, fd, buf, n, flags);
+	return send_slow(stream_quick(fd), fd, buf, n, flags);
 }
 
 ssize_t

@@ -81,12 +81,16 @@ count_app(struct stream *s, enum dir dir, uint64_t bytes)
 	count_size(dir == SENT ? SIZE_APP_WRITE : SIZE_APP_READ, bytes);
 }
 
-/* A write that was answered from the chunk. With the section entered. */
+/* A write that was answered from the chunk. With the section entered, or by the owner under its mark.
+ * `small`: no more than the first bound of the histogram, and self.tally is there. */
 static inline __attribute__((always_inline)) void
-count_held(struct stream *s, uint64_t bytes)
+count_held(struct stream *s, uint64_t bytes, bool small)
 {
 	count_add_own(&s->rec->flow[SENT].held_calls, 1);
 	count_add_own(&s->rec->flow[SENT].held_bytes, bytes);
-	count_size(SIZE_APP_WRITE, bytes);
+	if (small)
+		count_add_own(&self.tally->count[SIZE_APP_WRITE][0], 1);
+	else
+		count_size(SIZE_APP_WRITE, bytes);
 }
 #endif

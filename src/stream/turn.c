@@ -102,6 +102,7 @@ turn_thread_end(void)
 	self.tally = NULL;
 	if (!thread)
 		return;
+	self.hot = NULL;
 	self.thread = NULL;
 	pool_drain(&thread->cache, self.tid);
 	__atomic_store_n(&thread->nr_held, 0, __ATOMIC_RELAXED);

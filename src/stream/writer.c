@@ -125,10 +125,23 @@ uncount(struct stream *s, size_t n)
 	section_leave(s);
 }
 
+/* Somebody called pthread_cancel(): a write that is answered from memory is a cancellation point,
+ * too, and the hot path none. */
+static bool cool;
+
+void
+writer_cool(void)
+{
+	__atomic_store_n(&cool, true, __ATOMIC_RELAXED);
+}
+
 bool
 writer_append(struct stream *s, const void *buf, size_t n)
 {
-	return writer_append_sized(s, buf, n, false);
+	if (s->owner != self.tid || !self.thread ||
+	    (self.awaited && self.awaited != (int32_t)s->fd + 1))
+		return false;
+	return writer_append_marked(s, buf, n, false);
 }
 
 /* With the section entered, and nothing of another thread held: appends. DONE; REFUSED: a native
@@ -150,12 +163,14 @@ hold(struct stream *s, const struct request *q, bool *began)
 	if (!section_ours(s))
 		return SETTLED; /* so the chunk may have been appended to */
 	gather(s->chunk + tail, q);
-	count_held(s, q->len);
+	count_held(s, q->len, false);
 	if (!section_commit(s, w_head(stream_word(s)), tail + (uint32_t)q->len)) {
 		uncount(s, q->len);
 		return SETTLED;
 	}
 	*began = !tail;
+	self.hot = self.tally && !__atomic_load_n(&cool, __ATOMIC_RELAXED) ? s : NULL;
+	self.hot_fd = (int32_t)s->fd;
 	if (s->awaited)
 		self.awaited = s->fd + 1;
 	evidence_wrote(s);

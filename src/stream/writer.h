@@ -25,7 +25,7 @@ writer_fits(const struct stream *s, uint32_t tail, size_t n)
 typedef char writer_piece __attribute__((vector_size(16), aligned(1), may_alias));
 
 /* memcpy() without the call, up to 64 bytes: overlapping pieces from both ends. */
-static inline void
+static inline __attribute__((always_inline)) void
 writer_copy(char *to, const char *from, size_t n)
 {
 	if (n >= 16) {
@@ -47,24 +47,32 @@ writer_copy(char *to, const char *from, size_t n)
 	}
 }
 
+/* Where on the stack we are, for a handler that finds our mark. */
+static inline __attribute__((always_inline)) void
+writer_note_stack(void)
+{
+#if defined(__x86_64__)
+	__asm__ volatile("movq %%rsp, %0" : "=m"(self.inside_sp));
+#else
+	self.inside_sp = (uintptr_t)__builtin_frame_address(0);
+#endif
+}
+
 /* The hot path: true if the bytes are held and the call is done. No atomic instruction, no lock:
- * stream/section.h. The counts are added under the mark, so they have one writer. Where a handler settled the append, the
- * quarantine ends at this thread's next write that is none (section_reap). */
+ * stream/section.h. The counts are added under the mark, so they have one writer. Where a handler
+ * settled the append, the quarantine ends at this thread's next write that is none
+ * (section_reap). `small`: at most 64 bytes, which need no call to be copied. */
 static inline __attribute__((always_inline)) bool
-writer_append_sized(struct stream *s, const void *buf, size_t n, bool small)
+writer_append_marked(struct stream *s, const void *buf, size_t n, bool small)
 {
 	struct thread *thread = self.thread;
-	uint64_t w;
 	bool done = false;
+	uint64_t w;
 
-	/* Inside, appending: we are a handler, and what we interrupted has to be settled first.
-	 * Settled: a section that we interrupted, or left, may yet make us the owner of a chunk
-	 * that it copies into. No tally: its adds would have to be atomic. */
-	if (s->owner != self.tid || !thread || !self.tally || self.inside ||
-	    thread->appending || self.nr_settled ||
-	    (self.awaited && self.awaited != s->fd + 1))
+	/* Inside, appending: we are a handler, and what we interrupted has to be settled first. */
+	if (self.inside || thread->appending)
 		return false;
-	self.inside_sp = (uintptr_t)__builtin_frame_address(0);
+	writer_note_stack();
 	__atomic_store_n(&thread->appending, s, __ATOMIC_RELAXED);
 	__atomic_signal_fence(
 		__ATOMIC_SEQ_CST); /* the mark before the look at the owner: the
@@ -78,7 +86,7 @@ writer_append_sized(struct stream *s, const void *buf, size_t n, bool small)
 			memcpy(s->chunk + w_tail(w), buf, n);
 		done = thread->appending == s && word_commit_own(&s->w, w, w + n);
 		if (done) {
-			count_held(s, n);
+			count_held(s, n, small);
 			s->nr_writes = 2;
 		}
 	}
@@ -86,13 +94,21 @@ writer_append_sized(struct stream *s, const void *buf, size_t n, bool small)
 	return done;
 }
 
-/* For what needs no call to be copied, and for any size. */
+/* What write() and send() try first. It calls nothing and looks nothing up, so the entries keep
+ * nothing on the stack; what it cannot do, the other half does. */
 static inline __attribute__((always_inline)) bool
-writer_append_small(struct stream *s, const void *buf, size_t n)
+writer_append_hot(int fd, const void *buf, size_t n)
 {
-	return n <= 64 && writer_append_sized(s, buf, n, true);
+	struct stream *s = self.hot;
+
+	return s && fd == self.hot_fd && n - 1 < 64 &&
+	       writer_append_marked(s, buf, n, true);
 }
 
+/* From now on threads may be cancelled, and every call has to look: nothing is hot any more. */
+void writer_cool(void);
+
+/* Appends any size to what this thread holds on `s`. */
 bool writer_append(struct stream *s, const void *buf, size_t n);
 
 /* The other quick answer, for a write that stands alone: the first since bytes were read, and
