@@ -105,7 +105,8 @@ struct sys_alarm {
 	int tid;   /* C: whom it wakes */
 	int timer; /* C: the kernel's number; -1 none */
 };
-int sys_alarm_make(struct sys_alarm *alarm); /* by the thread itself, all signals blocked */
+int
+sys_alarm_make(struct sys_alarm *alarm); /* by the thread itself, all signals blocked */
 void sys_alarm_set(struct sys_alarm *alarm, int64_t deadline_ns);
 void sys_alarm_ring(struct sys_alarm *alarm); /* now */
 void sys_alarm_end(struct sys_alarm *alarm);

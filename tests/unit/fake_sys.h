@@ -72,7 +72,7 @@ extern struct fake {
 	uint32_t *woken;  /* the last word woken */
 	uint32_t *waited; /* the last word waited for, and until when */
 	int64_t deadline_ns;
-	int64_t alarm_ns; /* what the alarm was last set to */
+	int64_t alarm_ns;       /* what the alarm was last set to */
 	void (*on_sleep)(void); /* called in each futex wait and poll that would sleep */
 	/* Called in each sys_fly, before it takes anything (false), and when what it took has been
 	 * stored but it has not returned: where a signal handler may come. */
