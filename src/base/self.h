@@ -52,6 +52,8 @@ struct self {
 	uintptr_t listing_sp; /* O: where our list of held streams is being changed; 0 not */
 	char *grown;          /* O: a larger chunk that a stream is being given, */
 	uint32_t grown_tier;   /* O: and its tier */
+	char *spare;           /* O: a chunk in hand that is on no stream, */
+	uint32_t spare_tier;   /* O: and its tier */
 	uint32_t flight_head;  /* O: the stream's head when the flight was armed */
 	uint32_t flight_held;  /* O: and how much of the flight was held */
 	struct stream *flying; /* O: whose bytes are in `flight`; NULL none */

@@ -258,6 +258,17 @@ take_off(struct stream *s)
 		pool_put(chunk, tier, turn_cache(), self.tid);
 }
 
+/* What a growing section had in hand when a handler jumped out of it. */
+static void
+put_spare(const struct stream *s)
+{
+	char *spare = self.spare;
+
+	self.spare = NULL;
+	if (spare && spare != s->chunk)
+		pool_put(spare, self.spare_tier, turn_cache(), self.tid);
+}
+
 /* All that the settled section may have stored it has stored by now. Whatever a handler does to
  * this section in turn, the stream stays settled until after its last store. Where we are
  * ourselves a handler, whose section of the same stream was settled by another one, the
@@ -278,6 +289,7 @@ resumed(struct stream *s)
 		if (!stream_held(s) && __atomic_load_n(nr, __ATOMIC_RELAXED) == 1)
 			take_off(s);
 		self.grown = NULL;
+		put_spare(s);
 		settled->stream = NULL;
 		self.nr_settled--;
 		__atomic_fetch_sub(nr, 1, __ATOMIC_RELEASE);

@@ -89,12 +89,17 @@ grow(struct stream *s, uint32_t tail, unsigned tier)
 
 	if (!new)
 		return false;
+	self.spare_tier = tier;
+	__atomic_store_n(&self.spare, new, __ATOMIC_RELEASE);
 	memcpy(new, old, tail);
 	self.grown_tier = tier;
 	__atomic_store_n(&self.grown, new, __ATOMIC_RELEASE);
 	__atomic_store_n(&s->chunk, new, __ATOMIC_RELEASE);
+	self.spare_tier = was;
+	__atomic_store_n(&self.spare, old, __ATOMIC_RELEASE);
 	s->tier = (uint8_t)tier;
 	__atomic_store_n(&self.grown, NULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&self.spare, NULL, __ATOMIC_RELEASE);
 	pool_put(old, was, turn_cache(), self.tid);
 	return true;
 }

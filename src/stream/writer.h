@@ -47,15 +47,21 @@ writer_copy(char *to, const char *from, size_t n)
 	}
 }
 
-/* Where on the stack we are, for a handler that finds our mark. */
+/* Where on the stack we are, for a handler that finds our mark; so far down as the calls lie in
+ * which the thread later asks whether that code has been left (self_left()). */
+enum { WRITER_DEPTH = 640 };
+
 static inline __attribute__((always_inline)) void
 writer_note_stack(void)
 {
+	uintptr_t sp;
+
 #if defined(__x86_64__)
-	__asm__ volatile("movq %%rsp, %0" : "=m"(self.inside_sp));
+	__asm__ volatile("movq %%rsp, %0" : "=r"(sp));
 #else
-	self.inside_sp = (uintptr_t)__builtin_frame_address(0);
+	sp = (uintptr_t)__builtin_frame_address(0);
 #endif
+	self.inside_sp = sp - WRITER_DEPTH;
 }
 
 /* The hot path: true if the bytes are held and the call is done. No atomic instruction, no lock:
