@@ -47,14 +47,11 @@ def held(out, name, server, load, replies):
 
     app, kernel = grown("weir_app_writes_total"), grown("weir_kernel_writes_total")
     holds = grown("weir_write_hold_seconds_count")
-    if app >= 2 * replies:
-        out.row(f"{name}: held", "", f"{holds:.0f} holds",
-                f"{app:.0f} writes, {kernel:.0f} to the kernel", "one write a reply",
-                kernel <= replies)
-        return
+    joined = 0 < kernel <= replies < app  # several writes a reply that became one
     out.row(f"{name}: held", "", f"{holds:.0f} holds",
-            f"{app:.0f} writes, {kernel:.0f} to the kernel", "0 holds, as many writes",
-            holds == 0 and app == kernel and app > 0)
+            f"{app:.0f} writes, {kernel:.0f} to the kernel",
+            "one send a reply" if joined else "0 holds, as many writes",
+            joined or (holds == 0 and app == kernel and app > 0))
 
 
 def calls(out, name, trio, load, bench):
