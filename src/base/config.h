@@ -22,11 +22,13 @@ struct config {
 	uint32_t delay_us;       /* 0 holds nothing across calls */
 	uint32_t socket_mode;    /* permission bits of the metrics socket */
 	int log_level;           /* enum log_level */
-	bool enabled;       /* STREAM_ENABLED, and the program is in STREAM_PROGRAMS */
-	bool pool_enabled;  /* false: each chunk is mapped and unmapped */
-	bool metrics;       /* false: STREAM_METRICS_SOCKET=off */
-	char programs[512]; /* STREAM_PROGRAMS as given, for /metrics.json */
-	char program[64];   /* program_invocation_short_name */
+	bool enabled;      /* STREAM_ENABLED, and the program is in STREAM_PROGRAMS */
+	bool pool_enabled; /* false: each chunk is mapped and unmapped */
+	bool test_eager;   /* STREAM_TEST=eager: reads ahead whether it pays or not */
+	bool test_count;   /* STREAM_TEST=count: /metrics.json says how often it paid */
+	bool metrics;      /* false: STREAM_METRICS_SOCKET=off */
+	char programs[512];           /* STREAM_PROGRAMS as given, for /metrics.json */
+	char program[64];             /* program_invocation_short_name */
 	char socket[CONFIG_PATH_MAX]; /* for config_path(): %e is expanded, %p and %% are not;
 					* "" is the default place */
 	char at_exit[CONFIG_PATH_MAX]; /* likewise; "" is none */

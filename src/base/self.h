@@ -29,17 +29,19 @@ struct self {
 	/* What every append looks at, on one cache line. */
 	struct stream *hot; /* O: whose hold this thread began last; NULL none. Then it has a
 				* record and a tally, and nothing else is awaited */
-	struct thread *thread; /* O: NULL until the first hold */
+	struct stream *hot_read; /* O: the same of the borrow it began last */
+	struct thread *thread;   /* O: NULL until the first hold or borrow */
 	struct tally *tally; /* O: NULL until the first count, or where none was left */
 	struct stream *inside; /* O: the stream whose lock this thread took last; whether it still
 				* holds it, the stream's own word tells */
 	uintptr_t inside_sp; /* O: where on the stack that section, or an append, began */
 	int32_t hot_fd;      /* O: its descriptor */
+	int32_t hot_read_fd; /* O: that of `hot_read` */
 	uint32_t tid;        /* O: kernel thread number; 0 until the first slow entry */
 	int32_t awaited;     /* O: 1 + the descriptor a peer is waiting on; 0 none */
 	uint32_t nr_settled; /* O: entries of settled[] in use */
 	bool ready;          /* O: false: self_enter() must look first */
-	bool wrote;          /* O: a stream was written to since the last sleep */
+	bool wrote; /* O: a stream was written to, or borrowed from, since the last sleep */
 	uint8_t cond_streak; /* O: condition-variable sleeps in a row that a write followed */
 
 	uint32_t generation; /* O: of the process when this record was filled */
@@ -59,6 +61,8 @@ struct self {
 	struct stream *flying; /* O: whose bytes are in `flight`; NULL none */
 	size_t *flight_own; /* O: in the flying frame: caller's own bytes that went with it */
 	bool flight_counted;  /* O: the flight is in the counts */
+	bool flight_settles;  /* O: it is no send, but takes bytes that were read, */
+	uint64_t flight_r;    /* O: of the borrow with this word */
 	bool pushing;         /* O: TCP_NODELAY is set for the flight only */
 	struct flight flight; /* O: the one message this thread may have under way */
 };

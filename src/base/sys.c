@@ -108,6 +108,12 @@ sys_fly(int fd, struct flight *f, int flags)
 }
 
 ssize_t
+sys_swallow(int fd, struct flight *f, int flags)
+{
+	return CALL3(SYS_recvmsg, fd, &f->msg.msg_hdr, flags | MSG_DONTWAIT);
+}
+
+ssize_t
 sys_sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	return CALL3(SYS_sendmsg, fd, msg, flags);

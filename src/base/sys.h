@@ -38,6 +38,14 @@ struct flight {
  * returns the bytes that went (also in msg_len) or -errno. */
 ssize_t sys_fly(int fd, struct flight *f, int flags);
 
+/* Takes bytes that have been read off the queue, or with flags MSG_TRUNC drops them: recvmsg(2)
+ * into f->iov[0], flags | MSG_DONTWAIT. Not recvmmsg(2), which looks for a pending error before
+ * the bytes and so would take it from the application. Whether it was done cannot be lost
+ * either: f->msg.msg_hdr.msg_flags, FLIGHT_UNDONE before, is stored by the kernel with a
+ * success. Returns the bytes or -errno. */
+enum { FLIGHT_UNDONE = -1 };
+ssize_t sys_swallow(int fd, struct flight *f, int flags);
+
 ssize_t sys_sendmsg(int fd, const struct msghdr *msg, int flags); /* may block */
 ssize_t sys_recvmsg(int fd, struct msghdr *msg, int flags);       /* may block */
 int sys_poll(struct pollfd *fds, unsigned nr, int timeout_ms);    /* may block */

@@ -90,7 +90,7 @@ extern const uint64_t age_bounds_ns[NR_AGE_BOUNDS]; /* weir_stream_duration_seco
 struct flow {
 	uint64_t app_calls; /* A: calls that reached the kernel themselves */
 	uint64_t app_bytes; /* A: bytes of those */
-	uint64_t held_calls; /* L: plain adds under the stream's lock: calls answered from a chunk */
+	uint64_t held_calls; /* L: plain adds by who may change the chunk: calls it answered */
 	uint64_t held_bytes;   /* L: bytes of those */
 	uint64_t kernel_calls; /* A: system calls on the stream's data, refusals too */
 	uint64_t kernel_bytes; /* A */
@@ -176,6 +176,8 @@ struct totals { /* A: family-wide counts that belong to no single stream */
 	uint64_t hold[NR_HOLD_BOUNDS + 1], hold_ns;
 	uint64_t episode[NR_EPISODE_BOUNDS + 1], episode_ns;
 	uint64_t age[NR_AGE_BOUNDS + 1], age_ns;
+	uint64_t borrows,
+		poor_borrows; /* peeks, and those that served less than two reads */
 	uint64_t watched_ns; /* when somebody last asked for metrics, CLOCK_MONOTONIC; 0 never */
 	uint64_t live;   /* processes that joined and have not ended by themselves */
 	uint64_t closes; /* records closed, copies included: gives closed_seq */

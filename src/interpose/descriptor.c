@@ -276,6 +276,8 @@ ioctl(int fd, unsigned long request, ...)
 	va_end(ap);
 	if (request == FIONCLEX && !self_ready())
 		life_vfork_passes(fd);
+	if (request == SIOCATMARK)
+		stream_bypass_reads(fd, BYPASS_URGENT);
 	life_quiesce(fd, FLUSH_ORDER);
 	r = real.ioctl(fd, request, arg);
 	if (r >= 0)

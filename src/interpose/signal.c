@@ -57,7 +57,7 @@ pthread_cancel(pthread_t thread)
 {
 	real_ready();
 	__atomic_store_n(&entry_cancels, true, __ATOMIC_RELAXED);
-	writer_cool();
+	turn_cool();
 	return real.pthread_cancel(thread);
 }
 

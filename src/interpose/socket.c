@@ -138,6 +138,10 @@ remember_option(int fd, int level, int name, int value)
 {
 	if (level == SOL_SOCKET && name == SO_RCVLOWAT)
 		stream_option(fd, OPTION_RCVLOWAT, value > 1);
+	if (level == SOL_SOCKET && name == SO_PEEK_OFF)
+		stream_bypass_reads(fd, BYPASS_OTHER);
+	if (level == SOL_SOCKET && name == SO_OOBINLINE)
+		stream_bypass_reads(fd, BYPASS_URGENT);
 	if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE))
 		stream_room_changed(fd);
 	if (level != IPPROTO_TCP)
@@ -156,8 +160,6 @@ option_bypass(int level, int name)
 {
 	if (level == SOL_SOCKET && name == SO_ZEROCOPY)
 		return BYPASS_ZEROCOPY;
-	if (level == SOL_SOCKET && name == SO_PEEK_OFF)
-		return BYPASS_OTHER;
 	if (level == IPPROTO_TCP && (name == TCP_ULP || name == TCP_REPAIR))
 		return BYPASS_OTHER;
 	return -1;

@@ -229,7 +229,6 @@ moves_data(long nr)
 static long
 data(long nr, const long a[6], struct stream *s)
 {
-	const struct reading untimed = { 0 };
 	ssize_t n = sends(nr, a);
 	long r;
 
@@ -241,9 +240,10 @@ data(long nr, const long a[6], struct stream *s)
 	}
 	n = receives(nr, a);
 	wait_sleep();
+	reader_enter(s);
 	r = entry_raw(native(nr, a));
-	return entry_result(
-		reader_end(s, &untimed, (size_t)n, message_flags(nr, a) & MSG_PEEK, r));
+	return entry_result(reader_end(s, READ_NATIVE, (size_t)n,
+				       message_flags(nr, a) & MSG_PEEK, r));
 }
 
 /* What is said of a process or thread that ends, or of the number that a call returned. */

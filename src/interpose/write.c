@@ -250,7 +250,6 @@ ssize_t
 splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t n,
        unsigned flags)
 {
-	const struct reading unread = { 0 };
 	struct stream *s = stream_at(in);
 	ssize_t r;
 
@@ -259,9 +258,11 @@ splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t n,
 		wait_sleep();
 	entry_order(in);
 	entry_order(out);
+	if (s)
+		reader_enter(s);
 	r = copied(out, real.splice(in, in_offset, out, out_offset, n, flags));
 	if (s)
-		reader_end(s, &unread, n, false, entry_raw(r));
+		reader_end(s, READ_NATIVE, n, false, entry_raw(r));
 	return r;
 }
 

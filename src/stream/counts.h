@@ -93,4 +93,16 @@ count_held(struct stream *s, uint64_t bytes, bool small)
 	else
 		count_size(SIZE_APP_WRITE, bytes);
 }
+
+/* A read that was answered from a borrow, likewise. */
+static inline __attribute__((always_inline)) void
+count_served(struct stream *s, uint64_t bytes, bool small)
+{
+	count_add_own(&s->rec->flow[RECEIVED].held_calls, 1);
+	count_add_own(&s->rec->flow[RECEIVED].held_bytes, bytes);
+	if (small)
+		count_add_own(&self.tally->count[SIZE_APP_READ][0], 1);
+	else
+		count_size(SIZE_APP_READ, bytes);
+}
 #endif

@@ -5,7 +5,7 @@
  * A turn of a stream begins with the last read that moved bytes on it, or with its writer's
  * last sleep, whichever is later. Evidence is: bytes are held already; the stream was written to in
  * this turn; its last turns wrote more than once (a two-bit counter); a piece left since
- * bytes were last read; the caller says MSG_MORE. All of it is guesses: a wrong one costs
+ * bytes were last read; more input of it is borrowed and unread; the caller says MSG_MORE. All of it is guesses: a wrong one costs
  * time, never a byte, and races between threads are harmless.
  * Threads: any that passed self_enter(). Signals: safe. */
 #include "stream/section.h"
@@ -46,7 +46,7 @@ static inline bool
 evidence_of_more(const struct stream *s, int flags)
 {
 	return stream_held(s) || s->nr_writes || s->left || s->chatty >= 2 ||
-	       flags & MSG_MORE;
+	       stream_borrowed(s) || flags & MSG_MORE;
 }
 
 static inline void

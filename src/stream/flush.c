@@ -1,5 +1,6 @@
 #include "stream/flush.h"
 #include "pool/pool.h"
+#include "stream/borrow.h"
 #include "stream/counts.h"
 #include "stream/room.h"
 #include "stream/turn.h"
@@ -254,6 +255,7 @@ stream_drain(struct stream *s, enum flush_reason reason)
 	struct pollfd pfd = { .fd = s->fd, .events = POLLOUT };
 	int64_t until = 0, now;
 
+	borrow_settle(s);
 	while (stream_flush(s, reason) == -EAGAIN) {
 		now = sys_now_ns();
 		if (!until)

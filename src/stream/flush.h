@@ -34,7 +34,8 @@ void flush_pushed(struct stream *s);
  * was gone); -EAGAIN: the kernel refused. */
 int stream_flush(struct stream *s, enum flush_reason reason);
 
-/* The same, for calls after which nobody could flush any more (close, exec, exit, fork): where
+/* The same, and what was borrowed is settled: for calls after which nobody could do it any more
+ * (close, exec, exit, fork), and for those that could see the difference: where
  * the kernel refuses, SO_SNDBUF is raised; failing that a wait of at most a second, and
  * what is left then is discarded and counted. */
 void stream_drain(struct stream *s, enum flush_reason reason);

@@ -1,5 +1,6 @@
 #include "stream/keeper.h"
 #include "base/config.h"
+#include "stream/borrow.h"
 #include "stream/flush.h"
 #include "stream/stall.h"
 #include "stream/turn.h"
@@ -36,21 +37,53 @@ runs(void)
 }
 
 /* The cookie tells whether the number is still that socket: it may have been closed unseen. */
-static void
-flush_overdue(struct stream *s)
+static bool
+still_there(struct stream *s)
 {
 	if (sys_cookie(s->fd) == stream_cold(s)->cookie)
-		stream_flush(s, FLUSH_DELAY);
-	else
-		stream_forget(s->fd);
+		return true;
+	stream_forget(s->fd);
+	return false;
 }
 
-/* Flushes what is older than the delay. Returns when the oldest byte left must go, 0: nothing is
- * held. */
+static int64_t
+earlier(int64_t a, int64_t b)
+{
+	return !a || b < a ? b : a;
+}
+
+/* Flushes and settles what of one stream is due by `now`. Returns when the next is; 0: nothing. */
+static int64_t
+see_to(struct stream *s, int64_t now)
+{
+	const struct stream_cold *cold = stream_cold(s);
+	int64_t due, next = 0;
+
+	if (stream_held(s)) {
+		due = __atomic_load_n(&cold->first_ns, __ATOMIC_RELAXED) +
+		      due_after_ns();
+		if (due > now)
+			next = due;
+		else if (still_there(s))
+			stream_flush(s, FLUSH_DELAY);
+	}
+	if (stream_borrowed(s)) {
+		due = __atomic_load_n(&cold->borrow_ns, __ATOMIC_RELAXED) +
+		      due_after_ns();
+		if (due > now)
+			next = earlier(next, due);
+		else if (still_there(s))
+			borrow_settle(s);
+	}
+	return next;
+}
+
+/* Sees to what is older than the delay. Returns when the oldest byte left must go, 0: nothing is
+ * held or borrowed. */
 static int64_t
 sweep(int64_t now)
 {
-	int64_t delay = due_after_ns(), oldest = 0, first;
+	int64_t oldest = 0, next;
 	struct thread *t;
 	struct stream *s;
 
@@ -59,15 +92,9 @@ sweep(int64_t now)
 
 		for (uint32_t j = 0; j < nr && j < NR_HELD; j++) {
 			s = stream_known(__atomic_load_n(&t->fd[j], __ATOMIC_RELAXED));
-			if (!s || !stream_held(s))
-				continue;
-			first = __atomic_load_n(&stream_cold(s)->first_ns,
-						__ATOMIC_RELAXED);
-			if (first + delay <= now) {
-				flush_overdue(s);
-			} else if (!oldest || first + delay < oldest) {
-				oldest = first + delay;
-			}
+			next = s ? see_to(s, now) : 0;
+			if (next)
+				oldest = earlier(oldest, next);
 		}
 	}
 	return oldest;

@@ -85,7 +85,7 @@ life_quiesce(int fd, enum flush_reason reason)
 {
 	struct stream *s = stream_known(fd);
 
-	if (s && stream_held(s) && self_enter())
+	if (s && (stream_held(s) || s->borrow) && self_enter())
 		stream_drain(s, reason);
 }
 
@@ -102,7 +102,7 @@ quiesce_listed(int fd, enum flush_reason reason)
 		section_enter(s);
 		section_leave(s);
 	}
-	if (stream_held(s))
+	if (stream_held(s) || s->borrow)
 		stream_drain(s, reason);
 }
 

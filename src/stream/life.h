@@ -3,7 +3,7 @@
 /* stream/life: what must happen before anything sees, copies or ends a descriptor or the
  * process.
  *
- * Quiesce: the kernel gets all that is held. In a threaded program the gate is closed first:
+ * Quiesce: the kernel gets all that is held, and gives up what was read ahead and taken. In a threaded program the gate is closed first:
  * while it is, nothing new is held, by any thread.
  * Threads: any. Signals: safe. */
 #include "count/region.h"
@@ -20,7 +20,7 @@ bool life_join(void);
  * that it would leave behind are given back. */
 void life_jump(void);
 
-/* One stream, if `fd` is one: flushed, also where the kernel first refuses. */
+/* One stream, if `fd` is one: settled, and flushed, also where the kernel first refuses. */
 void life_quiesce(int fd, enum flush_reason reason);
 
 /* Every stream of every thread. Safe from a signal handler. */

@@ -1,32 +1,191 @@
 #include "stream/reader.h"
-#include "stream/counts.h"
-#include "stream/flush.h"
-#include "stream/evidence.h"
-#include "stream/turn.h"
+#include "base/config.h"
+#include "stream/keeper.h"
 #include <errno.h>
 
 /* What MSG_DONTWAIT would answer differently, had it to wait natively. */
 enum { WAITING_FLAGS = MSG_WAITALL | MSG_OOB | MSG_ERRQUEUE };
 
-bool
-reader_begin(struct stream *s, struct msghdr *msg, int flags, struct reading *reading,
+/* Threads that take turns at reading a stream gain nothing: each has to revoke the other's borrow. */
+enum { SHARED_BACKOFF = 256 };
+
+struct request {
+	const struct iovec *iov;
+	int nr_iov;
+	size_t n;
+	int flags;
+};
+
+static bool
+must_not_wait(struct stream *s, int flags)
+{
+	return flags & MSG_DONTWAIT || !stream_blocking(s);
+}
+
+/* A borrow may begin, as far as can be seen without the lock. */
+static bool
+may_borrow(struct stream *s, size_t n)
+{
+	if (!s->filled || n >= s->small || s->mode != MODE_MANAGED || s->unborrowable ||
+	    s->options & OPTION_RCVLOWAT || s->state != STATE_OPEN ||
+	    __atomic_load_n(&process->gate, __ATOMIC_RELAXED) || !stream_private(s))
+		return false;
+	if (s->skip && !config->test_eager) {
+		s->skip--;
+		return false;
+	}
+	return true;
+}
+
+enum decision { SERVED, ANSWERED, NATIVE, AGAIN };
+
+static enum decision
+settle(struct stream *s)
+{
+	return borrow_settle_locked(s) == SETTLED ? AGAIN : NATIVE;
+}
+
+static enum decision
+begin_borrow(struct stream *s, const struct request *q, ssize_t *result)
+{
+	bool empty;
+
+	*result = borrow_begin(s, q->flags & MSG_PEEK ? 0 : q->n, &empty);
+	if (*result > 0)
+		return SERVED;
+	if (*result == -EINTR)
+		return AGAIN;
+	if (*result != -EAGAIN)
+		return ANSWERED;
+	return empty && must_not_wait(s, q->flags) ? ANSWERED : NATIVE;
+}
+
+/* How many bytes of `q` the borrow can answer; 0: not all that it wants. */
+static size_t
+answerable(struct stream *s, const struct request *q)
+{
+	size_t rest = borrow_rest(s);
+
+	if (q->n <= rest)
+		return q->n;
+	if (!(q->flags & MSG_PEEK) || q->flags & MSG_WAITALL || !borrow_again(s))
+		return 0;
+	rest = borrow_rest(s);
+	return q->n < rest ? q->n : rest;
+}
+
+/* With the section entered. */
+static enum decision
+decide(struct stream *s, const struct request *q, ssize_t *result)
+{
+	bool peek = q->flags & MSG_PEEK;
+	enum decision decision;
+	size_t n;
+
+	if (stream_borrowed(s) && s->reader != self.tid) {
+		s->backoff = s->skip = SHARED_BACKOFF;
+		return settle(s);
+	}
+	if (section_settled(s))
+		return settle(s);
+	if (!stream_borrowed(s)) {
+		decision = begin_borrow(s, q, result);
+		if (decision != SERVED)
+			return decision;
+	}
+	n = answerable(s, q);
+	if (!n)
+		return settle(s);
+	if (borrow_serve(s, q->iov, q->nr_iov, n, peek) == SETTLED)
+		return AGAIN;
+	*result = (ssize_t)n;
+	if (!borrow_rest(s)) {
+		s->awaited = !s->more;
+		borrow_settle_locked(s);
+	}
+	return SERVED;
+}
+
+static void
+make_hot(struct stream *s)
+{
+	self.hot_read = self.tally && !turn_cooled() ? s : NULL;
+	self.hot_read_fd = s->fd;
+}
+
+/* True: *result is what the call returns. */
+static bool
+serve(struct stream *s, const struct request *q, ssize_t *result)
+{
+	enum decision decision;
+
+	section_reap();
+	if (!self_enter() || !turn_thread() || !keeper_start())
+		return false;
+	do {
+		section_enter(s);
+		decision = decide(s, q, result);
+		section_leave(s);
+	} while (decision == AGAIN);
+	if (decision == SERVED && stream_borrowed(s)) {
+		make_hot(s);
+		keeper_notice(stream_cold(s)->borrow_ns);
+	}
+	return decision != NATIVE;
+}
+
+/* The end of a call that moved nothing. Returns what the application gets. */
+static ssize_t
+unmoved(struct stream *s, size_t n, ssize_t r)
+{
+	int err;
+
+	if (r < 0 && r != -EAGAIN && r != -EINTR)
+		count_error(OP_READ, (int)-r);
+	if (r == 0 && n > 0 && s->err) {
+		err = stream_error(s);
+		if (err)
+			return -err;
+	}
+	return r;
+}
+
+/* Served, or answered by the peek. */
+static bool
+served(struct stream *s, const struct request *q, ssize_t *result)
+{
+	if (q->flags & ~SERVED_FLAGS || !(stream_borrowed(s) || may_borrow(s, q->n)) ||
+	    !serve(s, q, result))
+		return false;
+	if (*result <= 0) {
+		count_app(s, RECEIVED, 0);
+		*result = unmoved(s, q->n, *result);
+	}
+	return true;
+}
+
+enum reading
+reader_begin(struct stream *s, struct msghdr *msg, size_t n, int flags, bool servable,
 	     ssize_t *result)
 {
-	reading->slept = false;
+	struct request q = { msg->msg_iov, (int)msg->msg_iovlen, n, flags };
+
 	turn_to(s->fd);
-	if (!self.wrote || flags & MSG_DONTWAIT || !stream_blocking(s))
-		return false;
+	if (servable && served(s, &q, result))
+		return READ_SERVED;
+	reader_enter(s);
+	if (!self.wrote || must_not_wait(s, flags))
+		return READ_NATIVE;
 	if (turn_owes()) {
 		if (!(flags & WAITING_FLAGS) && !(s->options & OPTION_RCVLOWAT)) {
 			*result = sys_recvmsg(s->fd, msg, flags | MSG_DONTWAIT);
 			if (*result != -EAGAIN)
-				return true;
+				return READ_MADE;
 			count_kernel(s, RECEIVED, 0);
 		}
 		turn_flush();
 	}
-	reading->slept = true;
-	return false;
+	return READ_SLEEPS;
 }
 
 static __attribute__((noinline)) void
@@ -37,8 +196,9 @@ moved_first(struct stream *s, size_t went)
 }
 
 void
-reader_moved(struct stream *s, size_t went)
+reader_moved(struct stream *s, size_t n, size_t went)
 {
+	s->filled = went == n && n < s->small;
 	if (__builtin_expect(!self.tally, 0)) {
 		moved_first(s, went);
 		return;
@@ -48,24 +208,21 @@ reader_moved(struct stream *s, size_t went)
 }
 
 ssize_t
-reader_end(struct stream *s, const struct reading *reading, size_t len, bool peek,
-	   ssize_t r)
+reader_count(struct stream *s, size_t n, bool peek, ssize_t r)
 {
-	int err;
-
-	if (reading->slept)
-		turn_slept();
 	if (r > 0 && !peek) {
-		reader_moved(s, (size_t)r);
+		reader_moved(s, n, (size_t)r);
 		return r;
 	}
 	count_native(s, RECEIVED, 0, false);
-	if (r < 0 && r != -EAGAIN && r != -EINTR)
-		count_error(OP_READ, (int)-r);
-	if (r == 0 && len > 0 && s->err) {
-		err = stream_error(s);
-		if (err)
-			return -err;
-	}
-	return r;
+	return unmoved(s, n, r);
+}
+
+ssize_t
+reader_end(struct stream *s, enum reading reading, size_t n, bool peek, ssize_t r)
+{
+	reader_leave(s);
+	if (reading == READ_SLEEPS)
+		turn_slept();
+	return reader_count(s, n, peek, r);
 }

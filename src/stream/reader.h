@@ -1,39 +1,70 @@
 #ifndef WEIR_STREAM_READER_H
 #define WEIR_STREAM_READER_H
-/* stream/reader: what a read means to the writer of the same stream, and its counts.
+/* stream/reader: what happens to a read.
  *
- * A read that moved bytes begins a turn; one that may block is a sleep, before which what
- * this thread holds must leave.
- * Threads: any. Signals: safe. */
-#include "stream/turn.h"
+ * Small reads may be served from a borrow (stream/borrow.h). That begins after a read that was
+ * small and filled its buffer, for such a one is seldom the last; and only while it pays: a
+ * borrow that served few reads makes the next ones native (s->skip). Two results are
+ * never joined: what does not fill the request is forgotten, and one native call made.
+ * A read that moved bytes begins a turn of the stream; one that may block is a sleep, before
+ * which what this thread holds must leave.
+ * Threads: any. Signals: safe, siglongjmp included. */
+#include "stream/borrow.h"
 
-/* What reader_begin() found out, for reader_end(). */
-struct reading {
-	bool slept; /* everything left before the call, because it may sleep */
-};
+/* With these flags a read may be served: none of them changes what the bytes mean. */
+enum { SERVED_FLAGS = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_PEEK };
 
-/* No more is to do before a native read than to make it: nothing was written since the last sleep,
- * or nothing is held and the call cannot sleep. Else reader_begin() is due. */
+/* A native read of `s`, of any kind, is about to be made, and has returned. Every enter has its leave,
+ * save where the call is left by siglongjmp or cancellation: then `s` never borrows again. */
+static inline void
+reader_enter(struct stream *s)
+{
+	/* A full barrier: pairs with the borrower's. */
+	__atomic_fetch_add(&s->nr_readers, 1, __ATOMIC_SEQ_CST);
+	if (__builtin_expect(__atomic_load_n(&s->borrow, __ATOMIC_RELAXED) != NULL, 0))
+		borrow_settle(s);
+}
+
+static inline void
+reader_leave(struct stream *s)
+{
+	__atomic_fetch_sub(&s->nr_readers, 1, __ATOMIC_RELEASE);
+}
+
+/* No more is to do for a read than to make it, between enter and leave: nothing was written since
+ * the last sleep, or nothing is held and the call cannot sleep; and it will not be served. Else
+ * reader_begin() is due. */
 static inline bool
-reader_owes_nothing(const struct stream *s)
+reader_plain(const struct stream *s)
 {
 	const uint8_t never_blocks = OPTION_BLOCK_KNOWN | OPTION_NONBLOCK;
 
-	return !self.wrote || ((s->options & never_blocks) == never_blocks &&
-			       !self.awaited && !turn_owes());
+	return !s->filled &&
+	       (!self.wrote || ((s->options & never_blocks) == never_blocks &&
+				!self.awaited && !turn_owes()));
 }
 
-/* Before the native call. True: it was made, with MSG_DONTWAIT, and answered: *result (count,
- * 0 or -errno) is what the call returns; reader_end() is still due. `msg` describes the
- * caller's buffers; `flags` the caller's. */
-bool reader_begin(struct stream *s, struct msghdr *msg, int flags,
-		  struct reading *reading, ssize_t *result);
+/* What reader_begin() did. */
+enum reading {
+	READ_NATIVE, /* make the call; reader_end() is due */
+	READ_SLEEPS, /* likewise; everything left before, because it may sleep */
+	READ_MADE,   /* it was made, and answered: *result; reader_end() is due */
+	READ_SERVED  /* answered and counted: *result is what the call returns */
+};
 
-/* After a native read of `went` bytes, above 0, for which reader_begin() was not needed. */
-void reader_moved(struct stream *s, size_t went);
+/* Before a read of `n` > 0 bytes into `msg`. `servable`: it wants nothing but bytes.
+ * *result: a count, 0 or -errno. */
+enum reading reader_begin(struct stream *s, struct msghdr *msg, size_t n, int flags,
+			  bool servable, ssize_t *result);
 
-/* After it. Returns what the application gets: `r`, or the kept error where `r` is an end of
- * file (count, 0 or -errno in and out). `len`: what was asked for. `peek`: MSG_PEEK. */
-ssize_t reader_end(struct stream *s, const struct reading *reading, size_t len,
-		   bool peek, ssize_t r);
+/* After it: the leave, and the counts. Returns what the application gets. */
+ssize_t reader_end(struct stream *s, enum reading reading, size_t n, bool peek,
+		   ssize_t r);
+
+/* Counts a native read of `n` bytes that returned `r`. Returns what the application gets: `r`, or
+ * the kept error where `r` is an end of file. `peek`: MSG_PEEK. */
+ssize_t reader_count(struct stream *s, size_t n, bool peek, ssize_t r);
+
+/* The same where bytes were moved. */
+void reader_moved(struct stream *s, size_t n, size_t went);
 #endif

@@ -1,5 +1,6 @@
 #include "stream/section.h"
 #include "pool/pool.h"
+#include "stream/borrow.h"
 #include "stream/counts.h"
 #include "stream/flush.h"
 #include "stream/turn.h"
@@ -37,7 +38,7 @@ settle_flight(struct stream *s, uint32_t head, uint32_t tail)
 	uint64_t went = __atomic_load_n(&self.flight.msg.msg_len, __ATOMIC_RELAXED);
 	uint32_t held = tail - head;
 
-	if (self.flying != s)
+	if (self.flying != s || self.flight_settles)
 		return head;
 	if (went)
 		section_counted(s, (ssize_t)went);
@@ -51,6 +52,22 @@ settle_flight(struct stream *s, uint32_t head, uint32_t tail)
 	/* The interrupted frame is still there: we run above it. */
 	*self.flight_own = went - held;
 	return tail;
+}
+
+/* The same of one that takes what was read: if it was done, that borrow has ended. */
+static void
+settle_swallow(struct stream *s)
+{
+	uint64_t r = self.flight_r;
+	bool done = self.flight.msg.msg_hdr.msg_flags != FLIGHT_UNDONE;
+
+	if (self.flying != s || !self.flight_settles)
+		return;
+	forget_flight();
+	if (!done || stream_read_word(s) != r)
+		return;
+	section_swallowed(s, r_next(r) - s->taken);
+	word_commit(&s->r, r, r_anew(r, 0, 0));
 }
 
 static struct settled *
@@ -101,6 +118,19 @@ settle_held(struct stream *s, uint32_t head, uint32_t tail)
 	return head + (uint32_t)r;
 }
 
+bool
+section_revoke(struct stream *s, uint32_t tid)
+{
+	struct thread *thread = turn_thread_of(tid);
+	unsigned spins = 0;
+
+	sys_membarrier();
+	while (thread && section_ours(s) &&
+	       __atomic_load_n(&thread->hot, __ATOMIC_ACQUIRE) == s)
+		lock_wait(&spins);
+	return section_ours(s);
+}
+
 /* With the lock taken: if another thread owns what is held, waits until it is not appending. An
  * append that began before we had the lock may yet commit, over the lock: then it is ours no
  * more. One that fails writes at worst what it read, our lock, while we hold it. Also false
@@ -109,17 +139,10 @@ static bool
 disown(struct stream *s)
 {
 	uint32_t owner = s->owner;
-	struct thread *thread;
-	unsigned spins = 0;
 
 	if (!owner || owner == self.tid)
 		return true;
-	sys_membarrier();
-	thread = turn_thread_of(owner);
-	while (thread && section_ours(s) &&
-	       __atomic_load_n(&thread->appending, __ATOMIC_ACQUIRE) == s)
-		lock_wait(&spins);
-	if (!section_ours(s))
+	if (!section_revoke(s, owner))
 		return false;
 	s->owner = 0;
 	return true;
@@ -141,6 +164,7 @@ settle(struct stream *s)
 	tail = w_tail(w);
 	if (self.pushing)
 		flush_pushed(s);
+	settle_swallow(s);
 	head = settle_flight(s, head, tail);
 	if (head < tail)
 		head = settle_held(s, head, tail);
@@ -149,6 +173,8 @@ settle(struct stream *s)
 	/* Refused: it stays, and nothing is added behind it. */
 	s->cap = tail;
 	s->owner = 0;
+	if (stream_borrowed(s) && s->reader == self.tid)
+		borrow_settle_locked(s);
 	w = stream_word(s);
 	if (w_holder(w) == self.tid)
 		word_commit(&s->w, w, w_make(0, head, tail));
@@ -161,7 +187,7 @@ static void
 settle_append(struct stream *s)
 {
 	mark_settled(s);
-	__atomic_store_n(&self.thread->appending, NULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&self.thread->hot, NULL, __ATOMIC_RELEASE);
 	section_enter(s);
 	settle(s);
 }
@@ -174,8 +200,8 @@ section_settle(void)
 	if (s && section_ours(s))
 		settle(s);
 	self.inside = NULL;
-	if (self.thread && self.thread->appending)
-		settle_append(self.thread->appending);
+	if (self.thread && self.thread->hot)
+		settle_append(self.thread->hot);
 }
 
 /* True: locked. False: look again. */
@@ -203,7 +229,7 @@ enter(struct stream *s, bool drop, uintptr_t sp)
 {
 	unsigned spins = 0;
 
-	if ((self.inside && self.inside != s) || (self.thread && self.thread->appending))
+	if ((self.inside && self.inside != s) || (self.thread && self.thread->hot))
 		section_settle();
 	do {
 		while (w_holder(stream_word(s)) == self.tid)
@@ -286,8 +312,11 @@ resumed(struct stream *s)
 		if (s->chunk && s->chunk == self.grown)
 			s->tier = (uint8_t)self.grown_tier;
 		/* Not if a section of another thread is still to come, and may store into it. */
-		if (!stream_held(s) && __atomic_load_n(nr, __ATOMIC_RELAXED) == 1)
-			take_off(s);
+		if (__atomic_load_n(nr, __ATOMIC_RELAXED) == 1) {
+			if (!stream_held(s))
+				take_off(s);
+			borrow_put(s);
+		}
 		self.grown = NULL;
 		put_spare(s);
 		settled->stream = NULL;
@@ -330,6 +359,19 @@ section_thread_end(void)
 	section_reap();
 }
 
+/* From here on a handler accounts for the flight, or cancels it. False: one has settled the
+ * section before, and could not cancel what was not there yet. */
+static bool
+lift_off(struct stream *s)
+{
+	__atomic_store_n(&self.flying, s, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (section_ours(s))
+		return true;
+	forget_flight();
+	return false;
+}
+
 ssize_t
 section_fly(struct stream *s, const struct iovec *own, int nr_own, int flags,
 	    size_t *own_went)
@@ -345,6 +387,7 @@ section_fly(struct stream *s, const struct iovec *own, int nr_own, int flags,
 	self.flight_head = w_head(w);
 	self.flight_held = w_tail(w) - w_head(w);
 	self.flight_counted = false;
+	self.flight_settles = false;
 	f->msg = (struct mmsghdr){ .msg_hdr = { .msg_iov = f->iov } };
 	if (w_tail(w) > w_head(w))
 		f->iov[nr++] =
@@ -352,13 +395,31 @@ section_fly(struct stream *s, const struct iovec *own, int nr_own, int flags,
 	for (int i = 0; i < nr_own; i++)
 		f->iov[nr++] = own[i];
 	f->msg.msg_hdr.msg_iovlen = (size_t)nr;
-	/* From here on a handler accounts for the flight, or cancels it. One that settled the
-	 * section before could not cancel what was not there yet. */
-	__atomic_store_n(&self.flying, s, __ATOMIC_RELEASE);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (!section_ours(s)) {
-		forget_flight();
+	return lift_off(s) ? sys_fly(s->fd, f, flags) : 0;
+}
+
+ssize_t
+section_swallow(struct stream *s, uint64_t r, char *to, size_t n)
+{
+	struct flight *f = &self.flight;
+
+	if (self.flying && self.flying != s && section_ours(self.flying))
+		settle(self.flying);
+	self.flight_counted = false;
+	self.flight_settles = true;
+	self.flight_r = r;
+	f->msg = (struct mmsghdr){ .msg_hdr = { .msg_iov = f->iov,
+						.msg_iovlen = 1,
+						.msg_flags = FLIGHT_UNDONE } };
+	f->iov[0] = (struct iovec){ to, n };
+	if (!lift_off(s))
 		return 0;
-	}
-	return sys_fly(s->fd, f, flags);
+	return sys_swallow(s->fd, f, to ? 0 : MSG_TRUNC);
+}
+
+void
+section_swallowed(struct stream *s, ssize_t went)
+{
+	if (!__atomic_exchange_n(&self.flight_counted, true, __ATOMIC_RELAXED))
+		count_kernel(s, RECEIVED, went > 0 ? (uint64_t)went : 0);
 }

@@ -19,7 +19,7 @@
  * until its thread notices (section_reap()). Meanwhile every write is native.
  *
  * The owner of what is held appends without the lock and without an atomic instruction
- * (writer_append): it marks its thread's record (thread->appending), then looks at s->owner.
+ * (writer_append): it marks its thread's record (thread->hot), then looks at s->owner.
  * Who locks a stream that another thread owns first makes it nobody's: membarrier(2), so that
  * either the owner has seen the lock, or we see its mark; then waits while the mark is there.
  * The lock is kept meanwhile, for the owner's commit is no bus-locked instruction: it may
@@ -72,31 +72,46 @@ stream_held(const struct stream *s)
 	return w_tail(w) - w_head(w);
 }
 
+/* The read half's word (stream/borrow.h). A new epoch with each borrow, and with each that ends, so
+ * that what an interrupted take saw never comes back. */
+static inline uint32_t
+r_next(uint64_t r)
+{
+	return (uint32_t)(r >> W_BITS & W_MASK);
+}
+
+static inline uint32_t
+r_end(uint64_t r)
+{
+	return (uint32_t)(r & W_MASK);
+}
+
+static inline uint64_t
+r_anew(uint64_t old, uint32_t next, uint32_t end)
+{
+	return ((old >> (2 * W_BITS)) + 1) << (2 * W_BITS) | (uint64_t)next << W_BITS |
+	       end;
+}
+
+static inline uint64_t
+stream_read_word(const struct stream *s)
+{
+	return __atomic_load_n(&s->r, __ATOMIC_RELAXED);
+}
+
+/* True: input of it is borrowed, and some of that unread. */
+static inline bool
+stream_borrowed(const struct stream *s)
+{
+	return r_end(stream_read_word(s)) != 0;
+}
+
 static inline bool
 word_commit(uint64_t *word, uint64_t old, uint64_t new)
 {
 	/* Release: pairs with section_enter(). */
 	return __atomic_compare_exchange_n(word, &old, new, false, __ATOMIC_RELEASE,
 					   __ATOMIC_RELAXED);
-}
-
-/* The owner's own commit, of an append: one instruction, so that a handler of the same thread
- * makes it fail, but no bus lock: no other thread writes the word while the owner is
- * appending. On other processors than x86-64 a full compare-and-swap. */
-static inline bool
-word_commit_own(uint64_t *word, uint64_t old, uint64_t new)
-{
-#if defined(__x86_64__)
-	bool done;
-
-	__asm__ volatile("cmpxchgq %3, %1"
-			 : "=@ccz"(done), "+m"(*word), "+a"(old)
-			 : "r"(new)
-			 : "memory");
-	return done;
-#else
-	return word_commit(word, old, new);
-#endif
 }
 
 /* The word is read by its own thread alone between enter and leave: still ours? */
@@ -112,6 +127,11 @@ section_settled(const struct stream *s)
 {
 	return __atomic_load_n(&stream_cold(s)->nr_settled, __ATOMIC_RELAXED) != 0;
 }
+
+/* With the section entered: waits until the thread `tid` is in no hot path of `s`. Another one it
+ * does not begin while we have the lock. False: a handler of ours settled the section
+ * meanwhile. */
+bool section_revoke(struct stream *s, uint32_t tid);
 
 /* Takes the lock, waiting for other threads, settling an interrupted section or append of our
  * own, and taking the stream from another owner. */
@@ -148,6 +168,14 @@ void section_settle(void);
 ssize_t section_fly(struct stream *s, const struct iovec *own, int nr_own, int flags,
 		    size_t *own_went);
 void section_landed(void);
+
+/* With the section entered: takes the `n` bytes of the borrow `r` that the application was given
+ * from the kernel, as a flight: into `to`, or drops them (NULL, TCP). Returns the bytes or
+ * -errno. To be followed by section_swallowed(), the commit, and section_landed(). */
+ssize_t section_swallow(struct stream *s, uint64_t r, char *to, size_t n);
+
+/* Adds what was taken to the counts, unless a handler has done so. */
+void section_swallowed(struct stream *s, ssize_t went);
 
 /* Adds the flight that returned `r` to the counts, unless a handler has done so: what the kernel
  * got, and as the application's what of that was the caller's own (not the call). */

@@ -1,5 +1,6 @@
 #include "stream/stream.h"
 #include "base/config.h"
+#include "stream/borrow.h"
 #include "stream/flush.h"
 #include "stream/life.h"
 #include "stream/section.h"
@@ -16,6 +17,9 @@
 #endif
 
 enum { LEAF_LEN = 1 << LEAF_BITS, SHARED_EPOCH = 0xffffffffu };
+
+/* A read of less than this part of the chunk may be served from a borrow. */
+enum { SMALL = 8 };
 
 struct leaf {
 	struct stream hot[LEAF_LEN];
@@ -192,7 +196,7 @@ close_record(struct stream *s)
 }
 
 /* Empties the record for a new user of the number. What the last one left held is lost with its
- * descriptor, which was closed unseen. */
+ * descriptor, which was closed unseen. The count of native readers stays: one may yet return. */
 static void
 reset(struct stream *s, int fd, enum state state)
 {
@@ -203,18 +207,22 @@ reset(struct stream *s, int fd, enum state state)
 	cold = stream_cold(s);
 	section_enter_dropping(s);
 	section_empty(s);
+	borrow_drop(s);
 	if (!section_settled(s))
-		s->tier = 0;
+		s->tier = s->borrow_tier = 0;
 	was_open = s->state == STATE_OPEN;
 	if (was_open)
 		stall_end(s);
 	s->room = s->writer = 0;
 	s->options = s->nr_writes = s->chatty = s->awaited = s->left = 0;
 	s->proven = s->err = 0;
+	s->filled = s->more = s->unborrowable = 0;
+	s->skip = s->backoff = 0;
+	s->small = 0;
 	s->mode = MODE_MANAGED;
 	s->state = (uint8_t)state;
 	s->epoch = __atomic_load_n(&nr_forks, __ATOMIC_RELAXED);
-	cold->first_ns = cold->stall_start_ns = 0;
+	cold->first_ns = cold->borrow_ns = cold->stall_start_ns = 0;
 	cold->cookie = cold->listener_cookie = cold->stall_busy_us = 0;
 	cold->spawn_epoch = __atomic_load_n(&nr_spawns, __ATOMIC_RELAXED);
 	cold->listener = -1;
@@ -260,6 +268,8 @@ open_stream(struct stream *s, enum role role)
 			received ? config->response_chunk : config->request_chunk;
 		if (!config->request_chunk && !config->response_chunk)
 			s->mode = MODE_OBSERVED;
+		if (config->delay_us && config->pool_max)
+			s->small = stream_chunk_received(s) / SMALL;
 		rec->mode = s->mode;
 		region_publish(rec);
 	}
@@ -471,6 +481,7 @@ stream_accepted(int fd, int listener, int flags)
 			       (flags & SOCK_NONBLOCK ? OPTION_NONBLOCK : 0) |
 			       (flags & SOCK_CLOEXEC ? OPTION_CLOEXEC : 0));
 	s->chatty = l->chatty;
+	s->unborrowable = l->unborrowable;
 	s->proven = 1;
 	stream_cold(s)->listener = listener;
 	stream_cold(s)->listener_cookie = stream_cold(l)->cookie;
@@ -593,6 +604,18 @@ known_socket(int fd)
 		return NULL;
 	kind = __atomic_load_n(&number_kind[fd], __ATOMIC_ACQUIRE);
 	return kind == KIND_SOCKET || kind == KIND_STREAM ? record_at(fd) : NULL;
+}
+
+void
+stream_bypass_reads(int fd, enum bypass_reason why)
+{
+	struct stream *s = known_socket(fd);
+
+	if (!s || __atomic_exchange_n(&s->unborrowable, 1, __ATOMIC_SEQ_CST) ||
+	    s->state != STATE_OPEN || s->mode != MODE_MANAGED)
+		return;
+	borrow_settle(s);
+	count_add(&region_get()->totals.bypassed[why], 1);
 }
 
 void

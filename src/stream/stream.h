@@ -8,7 +8,7 @@
  * from NR_NUMBERS up, and all of them before stream_init() and after stream_off(), count
  * as plain: every call on them is native.
  *
- * A stream's record is two: the hot cache line below, and a cold part. Both lie in leaves
+ * A stream's record is two: the hot cache lines below, and a cold part. Both lie in leaves
  * of 1,024 that are mapped when first needed and never freed or moved, so a racing thread
  * can at worst meet the next user of a number, never freed memory. All of it lies on
  * pages that a fork wipes: a child of any kind starts with unknown numbers only.
@@ -16,6 +16,7 @@
  *   writer:  0 <= head <= tail <= cap <= size of the chunk      held = tail - head
  *            held == 0  =>  head = tail = 0
  *            cap != 0   =>  chunk != NULL and owner is the thread whose call took it
+ *   reader:  stream/borrow.h
  *
  * head and tail share one word with the lock: its upper 22 bits are the holder's thread
  * number, so what a section did is committed by one instruction that fails when a handler
@@ -48,6 +49,7 @@ enum option {
 };
 
 struct stream {
+	/* The write half, and what both halves share. */
 	uint64_t w;         /* L: lock holder << 42 | head << 21 | tail */
 	char *chunk;        /* L: NULL none */
 	struct record *rec; /* C while open: its counts; never NULL then */
@@ -57,14 +59,13 @@ struct stream {
 	uint32_t writer;    /* A: thread that wrote last, */
 	uint32_t turn;      /* A: and its turn then */
 	uint32_t epoch; /* C: number of forks when it was made: another one now: shared */
-	uint32_t fd : 20;    /* C */
-	uint32_t reads : 12; /* A: how often bytes were read; wraps */
-	uint8_t state;       /* L: enum state */
-	uint8_t mode;        /* L: enum mode */
-	uint8_t options;     /* A: enum option */
-	uint8_t tier;        /* L: of the chunk, or the one to begin with */
-	uint8_t chatty;      /* A: two-bit counter: turns that wrote more than once */
-	uint8_t awaited;     /* A: bytes were read since it was last released */
+	int32_t fd;     /* C */
+	uint8_t state;   /* L: enum state */
+	uint8_t mode;    /* L: enum mode */
+	uint8_t options; /* A: enum option */
+	uint8_t tier;    /* L: of the chunk, or the one to begin with */
+	uint8_t chatty;  /* A: two-bit counter: turns that wrote more than once */
+	uint8_t awaited; /* A: bytes were read since it was last released */
 	uint8_t proven; /* A: the kernel took the last write or flush whole: may hold */
 	uint8_t role;   /* C: enum role */
 	union {
@@ -76,11 +77,29 @@ struct stream {
 		};
 		uint32_t unquiet; /* 0: none of these */
 	};
-};
-_Static_assert(sizeof(struct stream) == 64, "one cache line");
+
+	/* The read half: stream/borrow, stream/reader. */
+	uint64_t r;           /* L: epoch << 42 | next << 21 | end; end == 0: nothing is
+			      * borrowed */
+	char *borrow;         /* L: the chunk borrowed into; NULL none */
+	uint32_t reader;      /* L: thread that borrowed */
+	uint32_t taken;       /* L: how much of the borrow the kernel has given up */
+	uint32_t nr_readers;  /* A: native reads under way */
+	uint32_t reads;       /* A: how often bytes were read */
+	uint32_t borrowed_at; /* L: `reads` when the borrow was made */
+	uint32_t small;      /* C: shorter reads may be served from a borrow; 0: none */
+	uint16_t skip;       /* A: eligible reads that are to stay native, */
+	uint16_t backoff;    /* A: and how many there were the last time */
+	uint8_t filled;      /* A: the last read was small and filled its buffer */
+	uint8_t borrow_tier; /* L: of `borrow`, or the one to begin with */
+	uint8_t more;        /* L: the last peek filled the chunk */
+	uint8_t unborrowable; /* A: reads are left alone for good */
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct stream) == 128, "one cache line a half");
 
 struct stream_cold {
 	int64_t first_ns;       /* L: when the first held byte was taken */
+	int64_t borrow_ns;      /* L: when the borrow was made */
 	uint64_t cookie;        /* C: SO_COOKIE */
 	int64_t stall_start_ns; /* A: stream/stall */
 	uint64_t stall_busy_us; /* A: tcpi_busy_time then */
@@ -132,12 +151,19 @@ stream_quick(int fd)
 struct stream *stream_known(int fd);
 struct stream_cold *stream_cold(const struct stream *s);
 
-/* Chunk size of the sent direction in bytes; 0: watched only. */
+/* Chunk size of the sent direction in bytes, and of the received one; 0: watched only. */
 static inline uint32_t
 stream_chunk(const struct stream *s)
 {
 	return s->role == ROLE_CONNECTED ? config->request_chunk
 					 : config->response_chunk;
+}
+
+static inline uint32_t
+stream_chunk_received(const struct stream *s)
+{
+	return s->role == ROLE_CONNECTED ? config->response_chunk
+					 : config->request_chunk;
 }
 
 /* True if no other process can have it open, as far as we know. */
@@ -172,6 +198,9 @@ void stream_leave(int fd);
 
 /* Leaves the stream alone for good, what is held having been flushed. */
 void stream_bypass(int fd, enum bypass_reason why);
+/* Only what is read of it: urgent data is about, or it peeks in a way of its own. Also of a socket
+ * that listens, for those that are accepted from it. Counted once. */
+void stream_bypass_reads(int fd, enum bypass_reason why);
 void
 stream_bypass_all(enum bypass_reason why); /* now and later: nothing is held any more */
 

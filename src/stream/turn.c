@@ -1,5 +1,6 @@
 #include "stream/turn.h"
 #include "base/config.h"
+#include "stream/borrow.h"
 #include "stream/flush.h"
 #include <pthread.h>
 
@@ -11,6 +12,20 @@ static struct thread *slab[NR_SLABS];
 
 /* Its destructor is how the library learns that a thread ends. */
 static pthread_key_t end_key;
+
+static bool cool;
+
+void
+turn_cool(void)
+{
+	__atomic_store_n(&cool, true, __ATOMIC_RELAXED);
+}
+
+bool
+turn_cooled(void)
+{
+	return __atomic_load_n(&cool, __ATOMIC_RELAXED);
+}
 
 static void
 thread_ends(void *unused)
@@ -102,7 +117,7 @@ turn_thread_end(void)
 	self.tally = NULL;
 	if (!thread)
 		return;
-	self.hot = NULL;
+	self.hot = self.hot_read = NULL;
 	self.thread = NULL;
 	pool_drain(&thread->cache, self.tid);
 	__atomic_store_n(&thread->nr_held, 0, __ATOMIC_RELAXED);
@@ -116,6 +131,14 @@ held_by_us(int fd)
 	struct stream *s = stream_known(fd);
 
 	return s && s->owner == self.tid && stream_held(s) ? s : NULL;
+}
+
+static struct stream *
+borrowed_by_us(int fd)
+{
+	struct stream *s = stream_known(fd);
+
+	return s && stream_borrowed(s) && s->reader == self.tid ? s : NULL;
 }
 
 /* The list is changed by one at a time: a handler that interrupted a change does without. */
@@ -145,7 +168,8 @@ compact(struct thread *thread)
 
 		while (j < kept && thread->fd[j] != thread->fd[i])
 			j++;
-		if (j == kept && held_by_us(thread->fd[i]))
+		if (j == kept &&
+		    (held_by_us(thread->fd[i]) || borrowed_by_us(thread->fd[i])))
 			thread->fd[kept++] = thread->fd[i];
 	}
 	__atomic_store_n(&thread->nr_held, kept, __ATOMIC_RELEASE);
@@ -189,7 +213,9 @@ turn_list(struct stream *s)
 		return false;
 	listed = list(self.thread, s);
 	list_leave();
-	return listed;
+	/* Pairs with life_shut(). */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return listed && !__atomic_load_n(&process->gate, __ATOMIC_RELAXED);
 }
 
 void
@@ -208,7 +234,7 @@ turn_release(void)
 }
 
 static void
-flush_others(void)
+quiesce_others(void)
 {
 	struct thread *thread = self.thread;
 	struct stream *s;
@@ -217,6 +243,9 @@ flush_others(void)
 		s = held_by_us(thread->fd[i]);
 		if (s && self.awaited != s->fd + 1)
 			stream_flush(s, FLUSH_SLEEP);
+		s = borrowed_by_us(thread->fd[i]);
+		if (s)
+			borrow_settle(s);
 	}
 	drop_stale(thread);
 }
@@ -229,7 +258,7 @@ turn_flush(void)
 	if (self.awaited)
 		turn_release();
 	if (turn_owes())
-		flush_others();
+		quiesce_others();
 }
 
 static uint32_t
@@ -260,7 +289,7 @@ turn_cond(void)
 	if (self.awaited && !keep)
 		turn_release();
 	if (turn_owes())
-		flush_others();
+		quiesce_others();
 	if (!keep)
 		turn_slept();
 }
@@ -276,6 +305,9 @@ turn_overdue(void)
 		s = held_by_us(thread->fd[i]);
 		if (s && stream_cold(s)->first_ns < before)
 			stream_flush(s, FLUSH_DELAY);
+		s = borrowed_by_us(thread->fd[i]);
+		if (s && stream_cold(s)->borrow_ns < before)
+			borrow_settle(s);
 	}
 	drop_stale(thread);
 }

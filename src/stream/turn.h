@@ -2,7 +2,7 @@
 #define WEIR_STREAM_TURN_H
 /* stream/turn: what a thread owes before it sleeps.
  *
- * A thread that holds bytes has a record (struct thread) that lists the descriptors; entries
+ * A thread that holds bytes, or has borrowed some, has a record (struct thread) that lists the descriptors; entries
  * are hints, dropped when they turn out stale. The keeper reads the same lists.
  * At most one stream with held bytes is awaited (self.awaited): it is released, its bytes
  * flushed, as soon as the thread turns to another stream, a wait call or a sleep.
@@ -15,10 +15,10 @@ enum { NR_HELD = 254 };
 enum { TURN_PREDICTED = 2 };
 
 struct thread {
-	uint32_t tid;             /* A: 0 free */
-	uint32_t nr_held;         /* O: entries of fd[]; read by the keeper */
-	struct stream *appending; /* O: an append is under way (stream/section.h); read by who
-				   * takes the stream away */
+	uint32_t tid;       /* A: 0 free */
+	uint32_t nr_held;   /* O: entries of fd[]; read by the keeper */
+	struct stream *hot; /* O: an append or a take is under way (stream/hot.h); read by
+			     * who takes the stream away */
 	int32_t fd[NR_HELD];
 	struct pool_cache cache;
 };
@@ -35,15 +35,22 @@ struct thread *turn_thread_of(uint32_t tid); /* NULL: none, or it has ended */
 void
 turn_thread_end(void); /* flushes what it holds, gives its record, cache and tally back */
 
-/* Lists `s` among what this thread holds. False: the list is full. */
+/* Lists `s` among what this thread holds or has borrowed. False: the list is full, or the gate is
+ * shut. Listed first, then the gate is looked at: whoever shuts it waits for the sections of
+ * what is listed, and quiesces it. */
 bool turn_list(struct stream *s);
 
-/* True: this thread holds bytes (or did, until others flushed them). */
+/* True: this thread holds or has borrowed bytes (or did, until others saw to them). */
 static inline bool
 turn_owes(void)
 {
 	return self.thread && self.thread->nr_held;
 }
+
+/* Somebody called pthread_cancel(): a call that is answered from memory is a cancellation point, too,
+ * and the hot paths are none. From now on nothing gets hot. */
+void turn_cool(void);
+bool turn_cooled(void);
 
 /* Where this thread takes chunks from; NULL: it has no record. */
 static inline struct pool_cache *
@@ -62,7 +69,7 @@ turn_to(int fd)
 		turn_release();
 }
 
-/* Before what will sleep: everything leaves. turn_slept() after it, if it really slept. */
+/* Before what will sleep: everything leaves, what was taken is settled. turn_slept() after it, if it really slept. */
 void turn_flush(void);
 
 static inline void
@@ -76,6 +83,6 @@ turn_slept(void)
  * awaited stream is kept back where the thread is known to write on. */
 void turn_cond(void);
 
-/* Flushes what is older than half the delay. */
+/* Flushes and settles what is older than half the delay. */
 void turn_overdue(void);
 #endif

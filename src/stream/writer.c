@@ -1,5 +1,6 @@
 #include "stream/writer.h"
 #include "base/config.h"
+#include "stream/borrow.h"
 #include "stream/evidence.h"
 #include "stream/flush.h"
 #include "stream/keeper.h"
@@ -21,6 +22,7 @@ struct request {
 	int nr_iov;
 	int flags;
 	size_t len;
+	bool starved; /* no chunk was to be had */
 };
 
 static void
@@ -47,29 +49,22 @@ take_chunk(struct stream *s, size_t len)
 	return chunk != NULL;
 }
 
-/* Listed first, then the gate is looked at: whoever closes it waits for the sections of what is
- * listed, and flushes it. The fence pairs with life_shut()'s. */
-static bool
-list_unless_shut(struct stream *s)
-{
-	if (!turn_list(s))
-		return false;
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return !__atomic_load_n(&process->gate, __ATOMIC_RELAXED);
-}
-
 /* Begins a hold. False: no room, no chunk, the gate is closed, or what may_hold() saw is true no
  * more: a native write. */
 static bool
-hold_begin(struct stream *s, size_t len)
+hold_begin(struct stream *s, size_t len, bool *starved)
 {
 	if (s->state != STATE_OPEN || s->mode != MODE_MANAGED || section_settled(s))
 		return false;
 	if (s->room < 2 * (uint64_t)stream_chunk(s))
 		room_ask(s);
-	if (len > s->room || !take_chunk(s, len))
+	if (len > s->room)
 		return false;
-	if (!list_unless_shut(s)) {
+	if (!take_chunk(s, len)) {
+		*starved = true;
+		return false;
+	}
+	if (!turn_list(s)) {
 		section_empty(s);
 		return false;
 	}
@@ -130,16 +125,6 @@ uncount(struct stream *s, size_t n)
 	section_leave(s);
 }
 
-/* Somebody called pthread_cancel(): a write that is answered from memory is a cancellation point,
- * too, and the hot path none. */
-static bool cool;
-
-void
-writer_cool(void)
-{
-	__atomic_store_n(&cool, true, __ATOMIC_RELAXED);
-}
-
 bool
 writer_append(struct stream *s, const void *buf, size_t n)
 {
@@ -152,7 +137,7 @@ writer_append(struct stream *s, const void *buf, size_t n)
 /* With the section entered, and nothing of another thread held: appends. DONE; REFUSED: a native
  * write; FAILED; SETTLED: begin again. */
 static enum outcome
-hold(struct stream *s, const struct request *q, bool *began)
+hold(struct stream *s, struct request *q, bool *began)
 {
 	uint32_t tail = w_tail(stream_word(s));
 	enum outcome outcome;
@@ -163,7 +148,7 @@ hold(struct stream *s, const struct request *q, bool *began)
 			return outcome;
 		tail = 0;
 	}
-	if (!tail && !hold_begin(s, q->len))
+	if (!tail && !hold_begin(s, q->len, &q->starved))
 		return REFUSED;
 	if (!section_ours(s))
 		return SETTLED; /* so the chunk may have been appended to */
@@ -174,7 +159,7 @@ hold(struct stream *s, const struct request *q, bool *began)
 		return SETTLED;
 	}
 	*began = !tail;
-	self.hot = self.tally && !__atomic_load_n(&cool, __ATOMIC_RELAXED) ? s : NULL;
+	self.hot = self.tally && !turn_cooled() ? s : NULL;
 	self.hot_fd = (int32_t)s->fd;
 	if (s->awaited)
 		self.awaited = s->fd + 1;
@@ -303,7 +288,7 @@ send_large(struct stream *s, const struct request *q, size_t *went, int *err)
 
 /* With the section entered. */
 static enum decision
-decide(struct stream *s, const struct request *q, bool may, bool *began, size_t *went,
+decide(struct stream *s, struct request *q, bool may, bool *began, size_t *went,
        int *err)
 {
 	enum outcome outcome = DONE;
@@ -391,6 +376,10 @@ writer_take(struct stream *s, const struct iovec *iov, int nr_iov, int flags,
 			decision = decide(s, &q, may, &began, &went, &err);
 			section_leave(s);
 		}
+		/* At the pool's cap, what was read ahead goes before a write is refused. */
+		if (decision == NATIVE && q.starved && borrow_settle_all())
+			decision = AGAIN;
+		q.starved = false;
 		if (decision == FULL && wait_refused(s, flags)) {
 			err = EAGAIN;
 			decision = ERROR;

@@ -11,6 +11,7 @@
  * Threads: any. Signals: safe, siglongjmp included. */
 #include "stream/counts.h"
 #include "stream/evidence.h"
+#include "stream/hot.h"
 #include <string.h>
 #include <sys/uio.h>
 
@@ -21,53 +22,10 @@ writer_fits(const struct stream *s, uint32_t tail, size_t n)
 	return tail < s->cap && n - 1 < (uint64_t)s->cap - tail;
 }
 
-/* Sixteen bytes at once, wherever they lie. */
-typedef char writer_piece __attribute__((vector_size(16), aligned(1), may_alias));
-
-/* memcpy() without the call, up to 64 bytes: overlapping pieces from both ends. */
-static inline __attribute__((always_inline)) void
-writer_copy(char *to, const char *from, size_t n)
-{
-	if (n >= 16) {
-		writer_piece head = *(const writer_piece *)from;
-		writer_piece tail = *(const writer_piece *)(from + n - 16);
-
-		if (n > 32) {
-			writer_piece second = *(const writer_piece *)(from + 16);
-			writer_piece third = *(const writer_piece *)(from + n - 32);
-
-			*(writer_piece *)(to + 16) = second;
-			*(writer_piece *)(to + n - 32) = third;
-		}
-		*(writer_piece *)to = head;
-		*(writer_piece *)(to + n - 16) = tail;
-	} else {
-		for (size_t i = 0; i < n; i++)
-			to[i] = from[i];
-	}
-}
-
-/* Where on the stack we are, for a handler that finds our mark; so far down as the calls lie in
- * which the thread later asks whether that code has been left (self_left()). */
-enum { WRITER_DEPTH = 640 };
-
-static inline __attribute__((always_inline)) void
-writer_note_stack(void)
-{
-	uintptr_t sp;
-
-#if defined(__x86_64__)
-	__asm__ volatile("movq %%rsp, %0" : "=r"(sp));
-#else
-	sp = (uintptr_t)__builtin_frame_address(0);
-#endif
-	self.inside_sp = sp - WRITER_DEPTH;
-}
-
 /* The hot path: true if the bytes are held and the call is done. No atomic instruction, no lock:
  * stream/section.h. The counts are added under the mark, so they have one writer. Where a handler
  * settled the append, the quarantine ends at this thread's next write that is none
- * (section_reap). `small`: at most 64 bytes, which need no call to be copied. */
+ * (section_reap). `small`: at most HOT_SMALL bytes, which need no call to be copied. */
 static inline __attribute__((always_inline)) bool
 writer_append_marked(struct stream *s, const void *buf, size_t n, bool small)
 {
@@ -75,28 +33,22 @@ writer_append_marked(struct stream *s, const void *buf, size_t n, bool small)
 	bool done = false;
 	uint64_t w;
 
-	/* Inside, appending: we are a handler, and what we interrupted has to be settled first. */
-	if (self.inside || thread->appending)
+	if (!hot_begin(thread, s))
 		return false;
-	writer_note_stack();
-	__atomic_store_n(&thread->appending, s, __ATOMIC_RELAXED);
-	__atomic_signal_fence(
-		__ATOMIC_SEQ_CST); /* the mark before the look at the owner: the
-						  * other side's membarrier does the rest */
 	w = stream_word(s);
 	if (__atomic_load_n(&s->owner, __ATOMIC_RELAXED) == self.tid && !w_holder(w) &&
 	    writer_fits(s, w_tail(w), n)) {
 		if (small)
-			writer_copy(s->chunk + w_tail(w), buf, n);
+			hot_copy(s->chunk + w_tail(w), buf, n);
 		else
 			memcpy(s->chunk + w_tail(w), buf, n);
-		done = thread->appending == s && word_commit_own(&s->w, w, w + n);
+		done = thread->hot == s && hot_commit(&s->w, w, w + n);
 		if (done) {
 			count_held(s, n, small);
 			s->nr_writes = 2;
 		}
 	}
-	__atomic_store_n(&thread->appending, NULL, __ATOMIC_RELEASE);
+	hot_end(thread);
 	return done;
 }
 
@@ -107,12 +59,9 @@ writer_append_hot(int fd, const void *buf, size_t n)
 {
 	struct stream *s = self.hot;
 
-	return s && fd == self.hot_fd && n - 1 < 64 &&
+	return s && fd == self.hot_fd && n - 1 < HOT_SMALL &&
 	       writer_append_marked(s, buf, n, true);
 }
-
-/* From now on threads may be cancelled, and every call has to look: nothing is hot any more. */
-void writer_cool(void);
 
 /* Appends any size to what this thread holds on `s`. */
 bool writer_append(struct stream *s, const void *buf, size_t n);
@@ -123,8 +72,8 @@ bool writer_append(struct stream *s, const void *buf, size_t n);
 static inline __attribute__((always_inline)) bool
 writer_alone(struct stream *s, size_t len, int flags)
 {
-	if (stream_held(s) || s->unquiet || s->chatty >= 2 || flags & MSG_MORE ||
-	    self.cond_fd)
+	if (stream_held(s) || s->unquiet || s->chatty >= 2 || stream_borrowed(s) ||
+	    flags & MSG_MORE || self.cond_fd)
 		return false;
 	if ((self.awaited && self.awaited != (int32_t)s->fd + 1) ||
 	    (len > s->room && stream_blocking(s)))

@@ -230,6 +230,30 @@ sys_recvmsg(int fd, struct msghdr *msg, int flags)
 	return (ssize_t)given;
 }
 
+ssize_t
+sys_swallow(int fd, struct flight *f, int flags)
+{
+	struct iovec *iov = &f->iov[0];
+	ssize_t ret;
+
+	if (fake.on_swallow != NULL)
+		fake.on_swallow(false);
+	if (flags & MSG_TRUNC) {
+		static char dropped[1 << 20];
+		struct iovec nowhere = { dropped, iov->iov_len };
+		struct msghdr msg = { .msg_iov = &nowhere, .msg_iovlen = 1 };
+
+		ret = sys_recvmsg(fd, &msg, 0);
+	} else {
+		ret = sys_recvmsg(fd, &f->msg.msg_hdr, 0);
+	}
+	if (ret >= 0)
+		f->msg.msg_hdr.msg_flags = 0;
+	if (fake.on_swallow != NULL)
+		fake.on_swallow(true);
+	return ret;
+}
+
 static void
 sleep_until(int64_t deadline_ns)
 {

@@ -77,7 +77,8 @@ extern struct fake {
 	/* Called in each sys_fly, before it takes anything (false), and when what it took has been
 	 * stored but it has not returned: where a signal handler may come. */
 	void (*on_fly)(bool taken);
-	char err[2048]; /* what was written to descriptor 2 */
+	void (*on_swallow)(bool taken); /* the same of sys_swallow */
+	char err[2048];                 /* what was written to descriptor 2 */
 	bool err_is_socket;
 } fake;
 

@@ -135,12 +135,17 @@ app_read(struct stream *s, char *buf, size_t n)
 {
 	struct iovec iov = { buf, n };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct reading reading;
+	enum reading reading;
 	ssize_t r;
 
-	if (!reader_begin(s, &msg, 0, &reading, &r))
+	if (self.hot_read == s && borrow_take_hot(s->fd, buf, n))
+		return (ssize_t)n;
+	reading = reader_begin(s, &msg, n, 0, true, &r);
+	if (reading == READ_SERVED)
+		return r;
+	if (reading != READ_MADE)
 		r = sys_recvmsg(s->fd, &msg, 0);
-	return reader_end(s, &reading, n, false, r);
+	return reader_end(s, reading, n, false, r);
 }
 
 /* A request arrives and is read: a turn begins. */

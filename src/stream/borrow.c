@@ -1,0 +1,285 @@
+#include "stream/borrow.h"
+#include "base/config.h"
+#include "pool/pool.h"
+#include <errno.h>
+
+/* A borrow that served fewer reads was not worth its peek and its settle: the next 4, 8, ... 256
+ * reads that could have borrowed are native. */
+enum { PAYS = 4, LEAST_BACKOFF = 4, MOST_BACKOFF = 256 };
+
+static void
+learn(struct stream *s, uint32_t served)
+{
+	struct totals *totals = &region_get()->totals;
+
+	count_add(&totals->borrows, 1);
+	if (served < 2)
+		count_add(&totals->poor_borrows, 1);
+	if (served >= PAYS || config->test_eager) {
+		s->backoff = 0;
+		return;
+	}
+	s->backoff = (uint16_t)(s->backoff ? 2 * s->backoff : LEAST_BACKOFF);
+	if (s->backoff > MOST_BACKOFF)
+		s->backoff = MOST_BACKOFF;
+	s->skip = s->backoff;
+}
+
+void
+borrow_put(struct stream *s)
+{
+	char *chunk = s->borrow;
+
+	if (!chunk || stream_borrowed(s))
+		return;
+	__atomic_store_n(&s->borrow, NULL, __ATOMIC_RELEASE);
+	pool_put(chunk, s->borrow_tier, turn_cache(), self.tid);
+}
+
+static void
+put_unless_settled(struct stream *s)
+{
+	if (!section_settled(s))
+		borrow_put(s);
+}
+
+static unsigned
+largest_tier(const struct stream *s)
+{
+	return tier_for(stream_chunk_received(s));
+}
+
+static size_t
+borrow_size(const struct stream *s)
+{
+	size_t chunk = stream_chunk_received(s), size = tier_size(s->borrow_tier);
+
+	return size < chunk ? size : chunk;
+}
+
+static ssize_t
+peek(struct stream *s)
+{
+	struct iovec iov = { s->borrow, borrow_size(s) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n = sys_recvmsg(s->fd, &msg, MSG_PEEK | MSG_DONTWAIT);
+
+	count_kernel(s, RECEIVED, 0);
+	return n;
+}
+
+/* A chunk, which also tells native readers that a borrow may begin; unless one of them is under
+ * way. */
+static bool
+take_chunk(struct stream *s)
+{
+	char *chunk = pool_get(s->borrow_tier, turn_cache(), self.tid);
+
+	if (!chunk)
+		return false;
+	__atomic_store_n(&s->borrow, chunk, __ATOMIC_SEQ_CST);
+	/* Pairs with reader_enter(). */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	return !__atomic_load_n(&s->nr_readers, __ATOMIC_RELAXED) && turn_list(s);
+}
+
+/* The chunk has been given back; `end` bytes of it were used. The next one is as large, or larger
+ * where it was too small. */
+static void
+adapt(struct stream *s, uint32_t end)
+{
+	if (s->borrow)
+		return;
+	if (s->more && s->borrow_tier < largest_tier(s))
+		s->borrow_tier++;
+	else if (s->borrow_tier && end <= borrow_size(s) / 4)
+		s->borrow_tier--;
+}
+
+ssize_t
+borrow_begin(struct stream *s, size_t least, bool *empty)
+{
+	uint64_t r = stream_read_word(s);
+	ssize_t n;
+
+	*empty = false;
+	while (tier_size(s->borrow_tier) < 2 * least && s->borrow_tier < largest_tier(s))
+		s->borrow_tier++;
+	if (!take_chunk(s)) {
+		put_unless_settled(s);
+		return -EAGAIN;
+	}
+	n = peek(s);
+	if (!section_ours(s))
+		return -EINTR;
+	if (n <= (ssize_t)least) {
+		*empty = n == -EAGAIN;
+		if (n > 0)
+			learn(s, 0);
+		put_unless_settled(s);
+		return n > 0 ? -EAGAIN : n;
+	}
+	s->more = (size_t)n == borrow_size(s);
+	s->taken = 0;
+	s->borrowed_at = s->reads;
+	stream_cold(s)->borrow_ns = sys_now_ns();
+	__atomic_store_n(&s->reader, self.tid, __ATOMIC_RELAXED);
+	if (!word_commit(&s->r, r, r_anew(r, 0, (uint32_t)n)))
+		return -EINTR;
+	s->awaited = 0;
+	self.wrote = true;
+	return n;
+}
+
+bool
+borrow_again(struct stream *s)
+{
+	uint64_t r = stream_read_word(s);
+	uint32_t unsettled = r_next(r) - s->taken;
+	ssize_t n;
+
+	/* What was taken is peeked again, and lies at the head of the chunk then; the bytes that are
+	 * not yet taken lie the same way behind it. */
+	n = peek(s);
+	if (!section_ours(s) || n <= (ssize_t)unsettled)
+		return false;
+	s->more = (size_t)n == borrow_size(s);
+	s->taken = 0;
+	return word_commit(&s->r, r, r_anew(r, unsettled, (uint32_t)n)) && !s->more;
+}
+
+static void
+scatter(const struct iovec *iov, int nr_iov, const char *from, size_t n)
+{
+	for (int i = 0; i < nr_iov && n; i++) {
+		size_t len = iov[i].iov_len < n ? iov[i].iov_len : n;
+
+		memcpy(iov[i].iov_base, from, len);
+		from += len;
+		n -= len;
+	}
+}
+
+enum outcome
+borrow_serve(struct stream *s, const struct iovec *iov, int nr_iov, size_t n, bool peek)
+{
+	uint64_t r = stream_read_word(s);
+
+	scatter(iov, nr_iov, s->borrow + r_next(r), n);
+	if (peek) {
+		if (!section_ours(s))
+			return SETTLED;
+		count_app(s, RECEIVED, 0);
+		return DONE;
+	}
+	/* From the commit on it counts as read, so the counts come first. */
+	count_served(s, n, false);
+	if (!word_commit(&s->r, r, r + ((uint64_t)n << W_BITS))) {
+		count_add_own(&s->rec->flow[RECEIVED].held_calls, (uint64_t)-1);
+		count_add_own(&s->rec->flow[RECEIVED].held_bytes, -(uint64_t)n);
+		return SETTLED;
+	}
+	borrow_evidence(s);
+	return DONE;
+}
+
+static void
+foreign_reader(struct stream *s)
+{
+	if (__atomic_exchange_n(&s->unborrowable, 1, __ATOMIC_RELAXED))
+		return;
+	count_add(&region_get()->totals.bypassed[BYPASS_FOREIGN_READER], 1);
+}
+
+/* Takes from the kernel what the application was given of `r`. */
+static enum outcome
+swallow(struct stream *s, uint64_t r)
+{
+	uint32_t n = r_next(r) - s->taken;
+	char *to = s->options & OPTION_TCP ? NULL : s->borrow + s->taken;
+	ssize_t went = section_swallow(s, r, to, n);
+
+	if (!section_ours(s))
+		return SETTLED;
+	section_swallowed(s, went);
+	if (went != (ssize_t)n)
+		foreign_reader(s);
+	s->taken = r_next(r);
+	section_landed();
+	return went == (ssize_t)n ? DONE : FAILED;
+}
+
+enum outcome
+borrow_settle_locked(struct stream *s)
+{
+	enum outcome outcome = DONE;
+	uint32_t served;
+	uint64_t r;
+
+	if (!stream_borrowed(s)) {
+		put_unless_settled(s);
+		return DONE;
+	}
+	if (s->reader != self.tid && !section_revoke(s, s->reader))
+		return SETTLED;
+	r = stream_read_word(s);
+	served = s->reads - s->borrowed_at;
+	if (r_next(r) > s->taken)
+		outcome = swallow(s, r);
+	if (outcome == SETTLED || !word_commit(&s->r, r, r_anew(r, 0, 0)))
+		return SETTLED;
+	learn(s, served);
+	put_unless_settled(s);
+	adapt(s, r_end(r));
+	return outcome;
+}
+
+void
+borrow_settle(struct stream *s)
+{
+	enum outcome outcome;
+
+	do {
+		if (!s->borrow)
+			return;
+		section_enter(s);
+		outcome = borrow_settle_locked(s);
+		section_leave(s);
+	} while (outcome == SETTLED);
+	if (outcome == FAILED && !sys_cookie(s->fd))
+		stream_forget(s->fd);
+}
+
+void
+borrow_drop(struct stream *s)
+{
+	uint64_t r;
+
+	if (stream_borrowed(s) && s->reader != self.tid)
+		section_revoke(s, s->reader);
+	r = stream_read_word(s);
+	if (r_end(r))
+		word_commit(&s->r, r, r_anew(r, 0, 0));
+	put_unless_settled(s);
+}
+
+bool
+borrow_settle_all(void)
+{
+	bool any = false;
+	struct thread *t;
+	struct stream *s;
+
+	for (unsigned i = 0; (t = turn_thread_at(i)); i++) {
+		uint32_t nr = __atomic_load_n(&t->nr_held, __ATOMIC_ACQUIRE);
+
+		for (uint32_t j = 0; j < nr && j < NR_HELD; j++) {
+			s = stream_known(__atomic_load_n(&t->fd[j], __ATOMIC_RELAXED));
+			if (!s || !stream_borrowed(s))
+				continue;
+			borrow_settle(s);
+			any = true;
+		}
+	}
+	return any;
+}

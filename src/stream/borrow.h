@@ -1,0 +1,121 @@
+#ifndef WEIR_STREAM_BORROW_H
+#define WEIR_STREAM_BORROW_H
+/* stream/borrow: read-ahead that the kernel owns. Bytes are peeked into a chunk, and small reads
+ * served from it; what was served is taken from the kernel later, in one call (settled).
+ * Until then the kernel has all that is unread, so poll, select and epoll are right without
+ * help, and nothing is lost by an exec, a crash, or by forgetting the borrow.
+ *
+ *   s->r = epoch | next | end, end != 0:  taken <= next < end <= size of the chunk,
+ *     [taken, end) is the head of the kernel's queue,
+ *     [taken, next) was given to the application: app bytes = kernel bytes + next - taken
+ *   end == 0:  nothing is borrowed
+ *
+ * A borrow is listed with its thread (stream/turn) like held bytes, and ends as one: used up,
+ * at its thread's sleep, at the delay, before any call that may see the difference. To
+ * settle is to forget the rest too: it was only a copy.
+ * While it is there the thread that borrowed, s->reader, takes from it without the lock
+ * (borrow_take_hot). Others enter the section, and revoke as section.h says.
+ *
+ * Nothing is borrowed while a native read of the stream is under way (s->nr_readers), and such a
+ * read begins with nothing borrowed: either side says so first, and looks at the other then.
+ * Threads: any that passed self_enter(). Signals: safe, siglongjmp included. */
+#include "stream/counts.h"
+#include "stream/evidence.h"
+#include "stream/flush.h"
+#include "stream/hot.h"
+#include <string.h>
+#include <sys/uio.h>
+
+/* Bytes that can be taken. */
+static inline uint32_t
+borrow_rest(const struct stream *s)
+{
+	uint64_t r = stream_read_word(s);
+
+	return r_end(r) - r_next(r);
+}
+
+/* What an answered read means to the writer: as evidence_read(), but the peer cannot be waiting for
+ * an answer yet, for it has said more. */
+static inline __attribute__((always_inline)) void
+borrow_evidence(struct stream *s)
+{
+	s->reads++;
+	if (__builtin_expect(s->unquiet, 0)) {
+		evidence_learn(s);
+		s->left = 0;
+	}
+}
+
+/* The hot path of a read: true: `n` bytes are in `buf`, and the call is done. The last bytes of a
+ * borrow are not taken like this, since it has to be settled then. `small`: at most HOT_SMALL
+ * bytes, and self.tally is there. */
+static inline __attribute__((always_inline)) bool
+borrow_take_marked(struct stream *s, void *buf, size_t n, bool small)
+{
+	struct thread *thread = self.thread;
+	bool done = false;
+	uint64_t r;
+
+	if (!hot_begin(thread, s))
+		return false;
+	r = stream_read_word(s);
+	if (__atomic_load_n(&s->reader, __ATOMIC_RELAXED) == self.tid &&
+	    !w_holder(stream_word(s)) && n < r_end(r) - r_next(r)) {
+		if (small)
+			hot_copy(buf, s->borrow + r_next(r), n);
+		else
+			memcpy(buf, s->borrow + r_next(r), n);
+		done = thread->hot == s && hot_commit(&s->r, r, r + (n << W_BITS));
+		if (done) {
+			count_served(s, n, small);
+			borrow_evidence(s);
+		}
+	}
+	hot_end(thread);
+	return done;
+}
+
+/* What read() and recv() try first. */
+static inline __attribute__((always_inline)) bool
+borrow_take_hot(int fd, void *buf, size_t n)
+{
+	struct stream *s = self.hot_read;
+
+	return s && fd == self.hot_read_fd && n - 1 < HOT_SMALL &&
+	       (!self.awaited || self.awaited == fd + 1) &&
+	       borrow_take_marked(s, buf, n, true);
+}
+
+/* With the section entered, nothing borrowed, and the thread ready to hold: peeks. > 0: so much is
+ * borrowed, more than `least`; 0: the end of input; -EAGAIN: nothing is there, or no more than
+ * `least`, or it cannot be done now (*asked tells whether the kernel was asked and has nothing);
+ * -EINTR: a handler settled the section; another -errno: the kernel's answer to a read. */
+ssize_t borrow_begin(struct stream *s, size_t least, bool *empty);
+
+/* With the section entered, and more wanted than is left: peeks again, from `taken`. True: the rest is
+ * all that the kernel has. False: nothing changed. */
+bool borrow_again(struct stream *s);
+
+/* With the section entered: copies `n` bytes, no more than the rest, to the pieces; takes them,
+ * unless `peek`. SETTLED: a handler came in between: begin again. */
+enum outcome borrow_serve(struct stream *s, const struct iovec *iov, int nr_iov,
+			  size_t n, bool peek);
+
+/* With the section entered: the kernel gives up what was taken, and the rest is forgotten. DONE;
+ * FAILED: somebody else has read from the socket, or it is none any more (closed unseen);
+ * SETTLED: begin again. */
+enum outcome borrow_settle_locked(struct stream *s);
+
+/* The same, from outside a section. */
+void borrow_settle(struct stream *s);
+
+/* With the section entered: the number is another socket's by now: what was borrowed is forgotten. */
+void borrow_drop(struct stream *s);
+
+/* For stream/section: with the section entered, gives the chunk back if nothing is borrowed. */
+void borrow_put(struct stream *s);
+
+/* Settles all borrows of all threads, so that a write gets a chunk. False: there was none. */
+bool borrow_settle_all(void);
+#endif
