@@ -24,7 +24,8 @@ enum kind {
 	LEVEL,
 	GLOBS,
 	PLACE,
-	PLACE_OR_OFF
+	PLACE_OR_OFF,
+	TESTS
 };
 
 static const struct variable {
@@ -57,6 +58,7 @@ static const struct variable {
 	{ "STREAM_PROGRAMS", "*", GLOBS, the_config.programs, 0, 0,
 	  "list of at most 511 bytes" },
 	{ "STREAM_ENABLED", "1", SWITCH, &the_config.enabled, 0, 0, "switch" },
+	{ "STREAM_TEST", "", TESTS, NULL, 0, 0, "list of eager, count" },
 };
 
 /* ---- values ---- */
@@ -188,6 +190,28 @@ parse_place(const char *value, char *out)
 	return good;
 }
 
+/* Words that only the library's own tests know. */
+static bool
+parse_tests(const char *value)
+{
+	bool eager = false, count = false;
+
+	while (*value != '\0') {
+		size_t len = strcspn(value, ",");
+
+		if (len == 5 && strncmp(value, "eager", len) == 0)
+			eager = true;
+		else if (len == 5 && strncmp(value, "count", len) == 0)
+			count = true;
+		else
+			return false;
+		value += len + (value[len] == ',');
+	}
+	the_config.test_eager = eager;
+	the_config.test_count = count;
+	return true;
+}
+
 static bool
 parse(const struct variable *v, const char *value)
 {
@@ -221,6 +245,8 @@ parse(const struct variable *v, const char *value)
 		return parse_place(value, v->field);
 	case PLACE:
 		return parse_place(value, v->field);
+	case TESTS:
+		return parse_tests(value);
 	}
 	return false;
 }

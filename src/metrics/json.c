@@ -243,6 +243,17 @@ errors(struct out *out, const struct snapshot *snap)
 	out_char(out, '}');
 }
 
+static void
+tests(struct out *out, const struct snapshot *snap)
+{
+	if (!config->test_count)
+		return;
+	json_key(out, ",", "test");
+	json_u64(out, "{", "borrows", snap->totals.borrows);
+	json_u64(out, ",", "poorBorrows", snap->totals.poor_borrows);
+	out_char(out, '}');
+}
+
 void
 json_metrics(struct out *out, const struct snapshot *snap)
 {
@@ -261,6 +272,7 @@ json_metrics(struct out *out, const struct snapshot *snap)
 	pool(out, snap);
 	out_char(out, '}');
 	errors(out, snap);
+	tests(out, snap);
 	out_str(out, "}\n");
 }
 

@@ -6,7 +6,8 @@
 /* What MSG_DONTWAIT would answer differently, had it to wait natively. */
 enum { WAITING_FLAGS = MSG_WAITALL | MSG_OOB | MSG_ERRQUEUE };
 
-/* Threads that take turns at reading a stream gain nothing: each has to revoke the other's borrow. */
+/* Threads that take turns at reading a stream gain nothing: each has to revoke the other's borrow.
+ * So many reads are native after that. */
 enum { SHARED_BACKOFF = 256 };
 
 struct request {
@@ -22,13 +23,19 @@ must_not_wait(struct stream *s, int flags)
 	return flags & MSG_DONTWAIT || !stream_blocking(s);
 }
 
+static bool
+borrowable(const struct stream *s)
+{
+	return s->state == STATE_OPEN && s->mode == MODE_MANAGED && !s->unborrowable &&
+	       !(s->options & OPTION_RCVLOWAT);
+}
+
 /* A borrow may begin, as far as can be seen without the lock. */
 static bool
 may_borrow(struct stream *s, size_t n)
 {
-	if (!s->filled || n >= s->small || s->mode != MODE_MANAGED || s->unborrowable ||
-	    s->options & OPTION_RCVLOWAT || s->state != STATE_OPEN ||
-	    __atomic_load_n(&process->gate, __ATOMIC_RELAXED) || !stream_private(s))
+	if (!s->filled || n >= s->small || !borrowable(s) || !stream_private(s) ||
+	    __atomic_load_n(&process->gate, __ATOMIC_RELAXED))
 		return false;
 	if (s->skip && !config->test_eager) {
 		s->skip--;
@@ -39,10 +46,30 @@ may_borrow(struct stream *s, size_t n)
 
 enum decision { SERVED, ANSWERED, NATIVE, AGAIN };
 
+/* The native call is to follow. */
 static enum decision
 settle(struct stream *s)
 {
-	return borrow_settle_locked(s) == SETTLED ? AGAIN : NATIVE;
+	bool others = stream_borrowed(s) && s->reader != self.tid;
+
+	if (borrow_settle_locked(s) == SETTLED)
+		return AGAIN;
+	if (others)
+		s->backoff = s->skip = SHARED_BACKOFF;
+	return NATIVE;
+}
+
+void
+reader_meets_borrow(struct stream *s)
+{
+	enum decision decision;
+
+	section_reap();
+	do {
+		section_enter(s);
+		decision = settle(s);
+		section_leave(s);
+	} while (decision == AGAIN);
 }
 
 static enum decision
@@ -82,11 +109,8 @@ decide(struct stream *s, const struct request *q, ssize_t *result)
 	enum decision decision;
 	size_t n;
 
-	if (stream_borrowed(s) && s->reader != self.tid) {
-		s->backoff = s->skip = SHARED_BACKOFF;
-		return settle(s);
-	}
-	if (section_settled(s))
+	if ((stream_borrowed(s) && s->reader != self.tid) || section_settled(s) ||
+	    !borrowable(s))
 		return settle(s);
 	if (!stream_borrowed(s)) {
 		decision = begin_borrow(s, q, result);
@@ -119,7 +143,6 @@ serve(struct stream *s, const struct request *q, ssize_t *result)
 {
 	enum decision decision;
 
-	section_reap();
 	if (!self_enter() || !turn_thread() || !keeper_start())
 		return false;
 	do {
@@ -170,6 +193,8 @@ reader_begin(struct stream *s, struct msghdr *msg, size_t n, int flags, bool ser
 {
 	struct request q = { msg->msg_iov, (int)msg->msg_iovlen, n, flags };
 
+	if (self.nr_settled)
+		section_reap();
 	turn_to(s->fd);
 	if (servable && served(s, &q, result))
 		return READ_SERVED;

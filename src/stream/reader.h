@@ -16,13 +16,15 @@ enum { SERVED_FLAGS = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_PEEK };
 
 /* A native read of `s`, of any kind, is about to be made, and has returned. Every enter has its leave,
  * save where the call is left by siglongjmp or cancellation: then `s` never borrows again. */
+void reader_meets_borrow(struct stream *s);
+
 static inline void
 reader_enter(struct stream *s)
 {
 	/* A full barrier: pairs with the borrower's. */
 	__atomic_fetch_add(&s->nr_readers, 1, __ATOMIC_SEQ_CST);
 	if (__builtin_expect(__atomic_load_n(&s->borrow, __ATOMIC_RELAXED) != NULL, 0))
-		borrow_settle(s);
+		reader_meets_borrow(s);
 }
 
 static inline void
