@@ -84,19 +84,25 @@ extern const uint64_t hold_bounds_ns[NR_HOLD_BOUNDS];
 extern const uint64_t episode_bounds_ns[NR_EPISODE_BOUNDS];
 extern const uint64_t age_bounds_ns[NR_AGE_BOUNDS]; /* weir_stream_duration_seconds */
 
-/* One direction of a stream. At every snapshot, for either direction, with kernel_bytes and
- * discarded read before the others:
+/* One direction of a stream. A native call that moved bytes counts for both sides at once; so
+ *   calls of the application := native_calls + held_calls + app_calls, bytes likewise
+ *   calls to the kernel      := native_calls + kernel_calls, bytes likewise
+ *   chunks                   := native_calls + chunks
+ * At every snapshot, for either direction, with kernel_bytes and discarded read before the others:
  *   pending := app_bytes + held_bytes - kernel_bytes - discarded >= 0     (never stored) */
 struct flow {
-	uint64_t app_calls; /* A: calls that reached the kernel themselves */
-	uint64_t app_bytes; /* A: bytes of those */
+	uint64_t native_calls; /* A: calls made as they are, that moved bytes */
+	uint64_t native_bytes; /* A: bytes of those */
 	uint64_t held_calls; /* L: plain adds by who may change the chunk: calls it answered */
-	uint64_t held_bytes;   /* L: bytes of those */
-	uint64_t kernel_calls; /* A: system calls on the stream's data, refusals too */
-	uint64_t kernel_bytes; /* A */
-	uint64_t chunks;       /* A: ceil(bytes / chunk) a transfer */
-	uint64_t discarded;    /* A: accepted, but the peer was gone */
-};
+	uint64_t held_bytes; /* L: bytes of those */
+	uint64_t kernel_calls; /* A: other system calls on the stream's data, refusals too */
+	uint64_t kernel_bytes; /* A: bytes of those */
+	uint64_t chunks; /* A: of those, ceil(bytes / chunk) a transfer; of a native call what
+			  * is above one */
+	uint64_t discarded;     /* A: accepted, but the peer was gone */
+	uint64_t app_calls;     /* A: other calls of the application */
+	uint64_t app_bytes;     /* A: bytes of those */
+} __attribute__((aligned(64))); /* what is counted often is one cache line */
 
 /* What seldom changes; kept apart so that its pages stay untouched while unused. */
 struct flow_rare {
@@ -141,7 +147,7 @@ struct record {
 		closed_ns; /* CLOCK_MONOTONIC; region_open() sets the first */
 	uint64_t closed_seq; /* number of the close in the family: what is readable, and how long */
 	struct region_addr local, peer;
-} __attribute__((aligned(64))); /* a direction's flow is one cache line */
+};
 
 /* Size histograms, one tally a thread. A thread that has its own adds without a lock prefix
  * (tally_add); never reset, handed on to the next thread. */
@@ -150,10 +156,14 @@ enum size_histogram {
 	SIZE_KERNEL_READ,
 	SIZE_APP_WRITE,
 	SIZE_KERNEL_WRITE,
-	NR_SIZES
+	NR_SIZES,
+	/* Of a native call both are one; the snapshot tells them apart again. */
+	SIZE_NATIVE_READ = NR_SIZES,
+	SIZE_NATIVE_WRITE,
+	NR_TALLIED
 };
 struct tally {
-	uint64_t count[NR_SIZES][NR_SIZE_BOUNDS + 1];
+	uint64_t count[NR_TALLIED][NR_SIZE_BOUNDS + 1];
 };
 
 struct pool_count { /* A: one tier of one process; the first three are gauges */

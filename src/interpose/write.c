@@ -49,7 +49,7 @@ write_slow(struct stream *s, int fd, const void *buf, size_t n)
 	entry_testcancel();
 	if (writer_append(s, buf, n))
 		return (ssize_t)n;
-	if (!writer_alone(s, n, 0) && writer_take(s, &iov, 1, 0, &r))
+	if (writer_take(s, &iov, 1, 0, &r))
 		return entry_result(r);
 	return sent(s, n, real.write(fd, buf, n));
 }
@@ -57,9 +57,14 @@ write_slow(struct stream *s, int fd, const void *buf, size_t n)
 ssize_t
 write(int fd, const void *buf, size_t n)
 {
+	struct stream *s;
+
 	if (writer_append_hot(fd, buf, n))
 		return (ssize_t)n;
-	return write_slow(stream_quick(fd), fd, buf, n);
+	s = stream_quick(fd);
+	if (!s || !n || !writer_alone(s, n, 0))
+		return write_slow(s, fd, buf, n);
+	return sent(s, n, real.write(fd, buf, n));
 }
 
 /* send() that must not be held: its flags mean more than "these bytes". */
@@ -86,7 +91,7 @@ send_slow(struct stream *s, int fd, const void *buf, size_t n, int flags)
 	entry_testcancel();
 	if (writer_append(s, buf, n))
 		return (ssize_t)n;
-	if (!writer_alone(s, n, flags) && writer_take(s, &iov, 1, flags, &r))
+	if (writer_take(s, &iov, 1, flags, &r))
 		return entry_result(r);
 	return sent(s, n, real.send(fd, buf, n, flags));
 }
@@ -94,9 +99,16 @@ send_slow(struct stream *s, int fd, const void *buf, size_t n, int flags)
 ssize_t
 send(int fd, const void *buf, size_t n, int flags)
 {
-	if (!(flags & ~HELD_FLAGS) && writer_append_hot(fd, buf, n))
-		return (ssize_t)n;
-	return send_slow(stream_quick(fd), fd, buf, n, flags);
+	struct stream *s = NULL;
+
+	if (!(flags & ~HELD_FLAGS)) {
+		if (writer_append_hot(fd, buf, n))
+			return (ssize_t)n;
+		s = stream_quick(fd);
+		if (s && n && writer_alone(s, n, flags))
+			return sent(s, n, real.send(fd, buf, n, flags));
+	}
+	return send_slow(s, fd, buf, n, flags);
 }
 
 ssize_t
@@ -114,8 +126,8 @@ sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr
 	return sent(s, n, real.sendto(fd, buf, n, flags, addr, len));
 }
 
-ssize_t
-writev(int fd, const struct iovec *iov, int nr)
+static __attribute__((noinline)) ssize_t
+writev_slow(int fd, const struct iovec *iov, int nr)
 {
 	struct stream *s = stream_at(fd);
 	size_t total;
@@ -124,8 +136,22 @@ writev(int fd, const struct iovec *iov, int nr)
 	if (!s || nr <= 0 || nr > IOV_MAX || !(total = entry_total(iov, (size_t)nr)))
 		return real.writev(fd, iov, nr);
 	entry_testcancel();
-	if (!writer_alone(s, total, 0) && writer_take(s, iov, nr, 0, &r))
+	if (writer_take(s, iov, nr, 0, &r))
 		return entry_result(r);
+	return sent(s, total, real.writev(fd, iov, nr));
+}
+
+ssize_t
+writev(int fd, const struct iovec *iov, int nr)
+{
+	struct stream *s = stream_quick(fd);
+	size_t total;
+
+	if (!s || nr <= 0 || nr > IOV_MAX)
+		return writev_slow(fd, iov, nr);
+	total = entry_total(iov, (size_t)nr);
+	if (!total || !writer_alone(s, total, 0))
+		return writev_slow(fd, iov, nr);
 	return sent(s, total, real.writev(fd, iov, nr));
 }
 

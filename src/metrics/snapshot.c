@@ -259,10 +259,19 @@ read_sizes(struct snapshot *snap, struct region *region)
 	uint32_t used = bounded(region->tallies_used, NR_TALLIES);
 
 	for (uint32_t i = 0; i < used; i++)
-		for (int kind = 0; kind < NR_SIZES; kind++)
-			for (int b = 0; b <= NR_SIZE_BOUNDS; b++)
+		for (int b = 0; b <= NR_SIZE_BOUNDS; b++) {
+			const struct tally *tally = &region->tallies[i];
+			uint64_t reads = view_load(&tally->count[SIZE_NATIVE_READ][b]);
+			uint64_t writes = view_load(&tally->count[SIZE_NATIVE_WRITE][b]);
+
+			for (int kind = 0; kind < NR_SIZES; kind++)
 				snap->sizes[kind][b] +=
-					view_load(&region->tallies[i].count[kind][b]);
+					view_load(&tally->count[kind][b]);
+			snap->sizes[SIZE_APP_READ][b] += reads;
+			snap->sizes[SIZE_KERNEL_READ][b] += reads;
+			snap->sizes[SIZE_APP_WRITE][b] += writes;
+			snap->sizes[SIZE_KERNEL_WRITE][b] += writes;
+		}
 }
 
 /* Room for every record in use to be a stream. */

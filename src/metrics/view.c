@@ -21,6 +21,25 @@ view_add(struct flow_view *to, const struct flow_view *from)
 		to->flushes[i] += from->flushes[i];
 }
 
+/* What the kernel got first. Native calls are read once, for both sides. */
+UNSYNCED static void
+read_flow(struct flow_view *v, const struct flow *flow)
+{
+	uint64_t calls, bytes;
+
+	v->kernel_bytes = __atomic_load_n(&flow->kernel_bytes, __ATOMIC_ACQUIRE);
+	v->discarded = __atomic_load_n(&flow->discarded, __ATOMIC_ACQUIRE);
+	calls = view_load(&flow->native_calls);
+	bytes = view_load(&flow->native_bytes);
+	v->kernel_bytes += bytes;
+	v->app_bytes =
+		bytes + view_load(&flow->app_bytes) + view_load(&flow->held_bytes);
+	v->app_calls =
+		calls + view_load(&flow->app_calls) + view_load(&flow->held_calls);
+	v->kernel_calls = calls + view_load(&flow->kernel_calls);
+	v->chunks = calls + view_load(&flow->chunks);
+}
+
 void
 view_read(struct flow_view *v, const struct record *rec, enum dir dir, uint64_t now_ns)
 {
@@ -28,12 +47,7 @@ view_read(struct flow_view *v, const struct record *rec, enum dir dir, uint64_t 
 	const struct flow_rare *rare = &rec->rare[dir];
 	uint64_t since;
 
-	v->kernel_bytes = __atomic_load_n(&flow->kernel_bytes, __ATOMIC_ACQUIRE);
-	v->discarded = __atomic_load_n(&flow->discarded, __ATOMIC_ACQUIRE);
-	v->app_bytes = view_load(&flow->app_bytes) + view_load(&flow->held_bytes);
-	v->app_calls = view_load(&flow->app_calls) + view_load(&flow->held_calls);
-	v->kernel_calls = view_load(&flow->kernel_calls);
-	v->chunks = view_load(&flow->chunks);
+	read_flow(v, flow);
 	v->stall_events = view_load(&rare->stall_events);
 	since = view_load(&rare->stall_since_ns);
 	v->stall_ns = view_load(&rare->stall_ns);
@@ -54,17 +68,16 @@ view_settle(struct flow_view *v)
 UNSYNCED void
 view_since_open(struct flow_view *v, const struct record *rec, enum dir dir)
 {
-	const struct flow *flow = &rec->flow_at_open[dir];
 	const struct flow_rare *rare = &rec->rare_at_open[dir];
+	struct flow_view open;
 
-	v->kernel_bytes = view_less(v->kernel_bytes, view_load(&flow->kernel_bytes));
-	v->discarded = view_less(v->discarded, view_load(&flow->discarded));
-	v->app_bytes = view_less(v->app_bytes, view_load(&flow->app_bytes) +
-						       view_load(&flow->held_bytes));
-	v->app_calls = view_less(v->app_calls, view_load(&flow->app_calls) +
-						       view_load(&flow->held_calls));
-	v->kernel_calls = view_less(v->kernel_calls, view_load(&flow->kernel_calls));
-	v->chunks = view_less(v->chunks, view_load(&flow->chunks));
+	read_flow(&open, &rec->flow_at_open[dir]);
+	v->kernel_bytes = view_less(v->kernel_bytes, open.kernel_bytes);
+	v->discarded = view_less(v->discarded, open.discarded);
+	v->app_bytes = view_less(v->app_bytes, open.app_bytes);
+	v->app_calls = view_less(v->app_calls, open.app_calls);
+	v->kernel_calls = view_less(v->kernel_calls, open.kernel_calls);
+	v->chunks = view_less(v->chunks, open.chunks);
 	v->stall_events = view_less(v->stall_events, view_load(&rare->stall_events));
 	v->stall_ns = view_less(v->stall_ns, view_load(&rare->stall_ns));
 	for (int i = 0; i < NR_CAUSES; i++)

@@ -16,41 +16,34 @@ count_size(enum size_histogram which, uint64_t len)
 		count_size_shared(which, len);
 }
 
-/* Of a native call the application's size and the kernel's are one. `own`: self.tally is known to
- * be there; so what is called this way can do without a call. */
-static inline __attribute__((always_inline)) void
-count_size_native(enum dir dir, uint64_t len, bool own)
-{
-	enum size_histogram app = dir == SENT ? SIZE_APP_WRITE : SIZE_APP_READ;
-	enum size_histogram kernel = dir == SENT ? SIZE_KERNEL_WRITE : SIZE_KERNEL_READ;
-	unsigned bucket = size_bucket(len);
-
-	if (own) {
-		count_add_own(&self.tally->count[app][bucket], 1);
-		count_add_own(&self.tally->count[kernel][bucket], 1);
-	} else {
-		count_size(app, len);
-		count_size(kernel, len);
-	}
-}
-
-/* A call of the application that was made natively, and moved `went` bytes. */
+/* A call of the application that was made natively, and moved `went` bytes. `own`: self.tally is
+ * known to be there; so what is called this way can do without a call. */
 static inline __attribute__((always_inline)) void
 count_native(struct stream *s, enum dir dir, uint64_t went, bool own)
 {
+	enum size_histogram sizes = dir == SENT ? SIZE_NATIVE_WRITE : SIZE_NATIVE_READ;
 	struct record *rec = s->rec;
 	struct flow *flow = &rec->flow[dir];
 	uint32_t chunk = rec->chunk[dir];
 
+	count_add(&flow->native_calls, 1);
+	count_add(&flow->native_bytes, went);
+	if (__builtin_expect(went > chunk, 0) && chunk)
+		count_add(&flow->chunks, (went + chunk - 1) / chunk - 1);
+	if (own)
+		count_add_own(&self.tally->count[sizes][size_bucket(went)], 1);
+	else
+		count_size(sizes, went);
+}
+
+/* One that moved nothing. */
+static inline void
+count_unmoved(struct stream *s, enum dir dir)
+{
+	struct flow *flow = &s->rec->flow[dir];
+
 	count_add(&flow->app_calls, 1);
 	count_add(&flow->kernel_calls, 1);
-	if (!went)
-		return;
-	count_add(&flow->app_bytes,
-		  went); /* before the kernel's: pending is never below 0 */
-	count_add(&flow->kernel_bytes, went);
-	count_add(&flow->chunks, chunk && went > chunk ? (went + chunk - 1) / chunk : 1);
-	count_size_native(dir, went, own);
 }
 
 /* A system call on the stream's data that moved `went` bytes, 0 for a refusal. */

@@ -239,7 +239,7 @@ reader_count(struct stream *s, size_t n, bool peek, ssize_t r)
 		reader_moved(s, n, (size_t)r);
 		return r;
 	}
-	count_native(s, RECEIVED, 0, false);
+	count_unmoved(s, RECEIVED);
 	return unmoved(s, n, r);
 }
 

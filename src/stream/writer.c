@@ -458,7 +458,10 @@ writer_sent(struct stream *s, size_t len, ssize_t r)
 		writer_went(s, len);
 		return;
 	}
-	count_native(s, SENT, went, false);
+	if (went)
+		count_native(s, SENT, went, false);
+	else
+		count_unmoved(s, SENT);
 	if (len)
 		s->proven = 0;
 	if (went) {

@@ -68,18 +68,28 @@ IN_CHILD(a_stream_shows_its_own_share)
 
 	begin();
 	rec = open_one(ROLE_ACCEPTED, 1);
-	rec->flow[SENT] = (struct flow){ 3, 300, 5, 50, 2, 340, 2, 4 };
+	rec->flow[SENT] = (struct flow){ .native_calls = 1,
+					 .native_bytes = 100,
+					 .app_calls = 2,
+					 .app_bytes = 200,
+					 .held_calls = 5,
+					 .held_bytes = 50,
+					 .kernel_calls = 1,
+					 .kernel_bytes = 240,
+					 .chunks = 1,
+					 .discarded = 4 };
 	CHECK(snapshot_take(&snap));
 	s = stream_of(1);
 	CHECK(s && s->open && s->pid == getpid() && s->flow[SENT].app_calls == 8);
 	CHECK(s->flow[SENT].app_bytes == 350 && s->flow[SENT].pending == 6);
+	CHECK(s->flow[SENT].kernel_calls == 2 && s->flow[SENT].kernel_bytes == 340);
+	CHECK(s->flow[SENT].chunks == 2);
 	CHECK(snap.open[ROLE_ACCEPTED][MODE_MANAGED] == 1);
 	/* The same record as another stream: totals stay, its own figures begin anew. */
 	rec->rare[SENT].stall_since_ns = 0;
 	rec->flow_at_open[SENT] = rec->flow[SENT];
 	rec->cookie = 2;
-	rec->flow[SENT].app_bytes += 10;
-	rec->flow[SENT].kernel_bytes += 10;
+	rec->flow[SENT].native_bytes += 10;
 	CHECK(snapshot_take(&snap));
 	s = stream_of(2);
 	CHECK(s && s->flow[SENT].app_bytes == 10 && s->flow[SENT].pending == 0);
@@ -131,7 +141,7 @@ IN_CHILD(a_stream_of_two_processes_is_one)
 	begin();
 	CHECK(!pipe(pipes[0]) && !pipe(pipes[1]));
 	rec = open_one(ROLE_ACCEPTED, 77);
-	rec->flow[RECEIVED].kernel_bytes = rec->flow[RECEIVED].app_bytes = 40;
+	rec->flow[RECEIVED].native_bytes = 40;
 	pid = fork();
 	if (!pid) {
 		struct record *copy = region_open(ROLE_ACCEPTED, (uint32_t)sys_gettid());
@@ -139,7 +149,7 @@ IN_CHILD(a_stream_of_two_processes_is_one)
 		region_join(false);
 		copy->again = 1;
 		copy->cookie = 77;
-		copy->flow[RECEIVED].kernel_bytes = copy->flow[RECEIVED].app_bytes = 2;
+		copy->flow[RECEIVED].native_bytes = 2;
 		region_publish(copy);
 		CHECK(write(pipes[0][1], "x", 1) == 1 && read(pipes[1][0], &c, 1) == 1);
 		kill(getpid(), SIGKILL);
