@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { CONFIG_PATH_MAX = 4096 };
+enum { CONFIG_PATH_MAX = 4096, CONFIG_CHUNK_LEAST = 1024, CONFIG_CHUNK_MOST = 1048576 };
 
 struct config {
 	uint32_t request_chunk;  /* bytes; 0 watches that direction only */

@@ -13,6 +13,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Of our own variables in a header, which the compiler takes for somebody else's otherwise. */
+#define HIDDEN __attribute__((visibility("hidden")))
+
 struct stream;
 struct thread;
 struct tally;
@@ -37,16 +40,27 @@ struct self {
 	uintptr_t inside_sp; /* O: where on the stack that section, or an append, began */
 	int32_t hot_fd;      /* O: its descriptor */
 	int32_t hot_read_fd; /* O: that of `hot_read` */
-	uint32_t tid;        /* O: kernel thread number; 0 until the first slow entry */
-	int32_t awaited;     /* O: 1 + the descriptor a peer is waiting on; 0 none */
+	union {
+		struct {
+			uint32_t tid; /* O: kernel thread number; 0 until the first slow entry */
+			uint32_t turn; /* O: grows by one at each sleep */
+		};
+		uint64_t turning; /* both */
+	};
+	union {
+		struct {
+			int32_t awaited; /* O: 1 + the descriptor a peer waits on; 0 none */
+			int32_t cond_fd; /* O: 1 + descriptor awaited at the last sleep on
+					  * a condition variable; 0 none, */
+		};
+		uint64_t owing; /* 0: neither */
+	};
 	uint32_t nr_settled; /* O: entries of settled[] in use */
 	bool ready;          /* O: false: self_enter() must look first */
 	bool wrote; /* O: a stream was written to, or borrowed from, since the last sleep */
 	uint8_t cond_streak; /* O: condition-variable sleeps in a row that a write followed */
 
 	uint32_t generation; /* O: of the process when this record was filled */
-	uint32_t turn;       /* O: grows by one at each sleep */
-	int32_t cond_fd; /* O: 1 + descriptor awaited at the last such sleep; 0 none, */
 	uint32_t cond_reads; /* O: and its count of reads then */
 	int32_t vfork_pid;   /* O: our pid while a vfork child may be running; 0 none */
 	int64_t call_start_ns; /* O: when the native write under way began, 0 not timed */
@@ -68,7 +82,7 @@ struct self {
 };
 _Static_assert(sizeof(struct self) <= 512, "thread-local data of at most 512 bytes");
 
-extern __thread struct self self __attribute__((tls_model("initial-exec")));
+extern __thread struct self self HIDDEN __attribute__((tls_model("initial-exec")));
 
 /* What is known of the process. Wiped in a child: generation 0 says "new process". */
 struct process {
@@ -77,11 +91,14 @@ struct process {
 	uint32_t nr_streams; /* A: open now: stream/stream */
 	uint32_t nr_stalled; /* A: of those, with an episode of backpressure: stream/stall */
 	uint32_t nr_threads; /* A: thread records in use so far: stream/turn */
-	bool joined;         /* L: counted as a member of the family */
-	bool ended;          /* A: exit has begun */
+	uint32_t nr_owing; /* A: of those, that list a stream as held or borrowed; now and
+			      * then more, never less */
+	uint32_t nr_option_sets; /* A: how often options that rule a push were set, of any */
+	bool joined;             /* L: counted as a member of the family */
+	bool ended;              /* A: exit has begun */
 	struct lock lock; /* of all that happens once a process: threads, keeper, joining */
 };
-extern struct process *process; /* C; its page is wiped in a child of any fork */
+extern struct process *process HIDDEN; /* C; its page is wiped in a child of any fork */
 
 /* Once, from the constructor. */
 void self_init(void);

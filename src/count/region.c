@@ -298,6 +298,16 @@ region_tally_put(struct tally *t)
 }
 
 unsigned
+size_bucket(unsigned bits)
+{
+	unsigned bucket = 0;
+
+	while (bucket < NR_SIZE_BOUNDS && size_bounds[bucket] < UINT64_C(2) << bits)
+		bucket++;
+	return bucket;
+}
+
+unsigned
 bucket_ns(const uint64_t *bounds, unsigned nr, uint64_t ns)
 {
 	unsigned i = 0;

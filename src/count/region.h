@@ -162,8 +162,9 @@ enum size_histogram {
 	SIZE_NATIVE_WRITE,
 	NR_TALLIED
 };
+enum { NR_SIZE_BITS = 32 }; /* no call moves 2 GiB */
 struct tally {
-	uint64_t count[NR_TALLIED][NR_SIZE_BOUNDS + 1];
+	uint64_t count[NR_TALLIED][NR_SIZE_BITS]; /* by size_bits() */
 };
 
 struct pool_count { /* A: one tier of one process; the first three are gauges */
@@ -215,7 +216,7 @@ bool region_init(void);
 
 /* Where it is mapped, and in the low bits how large. */
 enum { REGION_SHIFT_MASK = 31 };
-extern uintptr_t region_word;
+extern uintptr_t region_word __attribute__((visibility("hidden")));
 
 /* NULL before region_init(), with which the load pairs, and where there was no memory. */
 static inline struct region *
@@ -271,17 +272,16 @@ count_add_own(uint64_t *counter, uint64_t n)
 #endif
 }
 
-/* Index of the bucket that `len` falls in: the first bound not below it. */
+/* A tally's index: one less than the number of bits that count `len` bytes from 0 on, and the same
+ * for all lengths up to the first bound. All bounds are powers of two. */
 static inline unsigned
-size_bucket(uint64_t len)
+size_bits(uint64_t len)
 {
-	static const uint8_t by_bits[20] = { 0, 0, 0, 0, 0, 0, 0, 1, 1, 2,
-					     2, 3, 3, 4, 4, 5, 6, 7, 7, 8 };
-	unsigned bits = len > 1 ? 64 - (unsigned)__builtin_clzll(len - 1) : 0;
-
-	return bits < 20 ? by_bits[bits] : NR_SIZE_BOUNDS;
+	return (63 - (unsigned)__builtin_clzll((len - (len != 0)) | 63)) % NR_SIZE_BITS;
 }
 
+/* Which bucket of the histogram that is: the first bound not below. */
+unsigned size_bucket(unsigned bits);
 unsigned bucket_ns(const uint64_t *bounds, unsigned nr, uint64_t ns);
 enum error_kind error_kind(int err); /* positive errno */
 void count_internal(enum internal_error what);

@@ -12,6 +12,10 @@ close(int fd)
 {
 	int r;
 
+	if (number_is_plain(fd) && !metrics_owns(fd)) {
+		number_stays_plain(fd);
+		return real.close(fd);
+	}
 	if (!entry_live())
 		return real.close(fd);
 	if (metrics_owns(fd))

@@ -19,6 +19,7 @@
 #include "metrics/metrics.h"
 #include "stream/keeper.h"
 #include "stream/life.h"
+#include "stream/section.h"
 #include "stream/stall.h"
 #include "stream/stream.h"
 #include "stream/turn.h"
@@ -85,7 +86,9 @@ entry_made(int fd)
 static inline int
 entry_made_plain(int fd)
 {
-	if (fd >= 0 && entry_live())
+	if (number_is_plain(fd))
+		number_stays_plain(fd);
+	else if (fd >= 0 && entry_live())
 		stream_made_plain(fd);
 	return fd;
 }
@@ -158,6 +161,15 @@ entry_wait(struct wait *w, bool zero_timeout)
 	if (!zero_timeout)
 		entry_before_sleep();
 	return wait_begin(w, zero_timeout);
+}
+
+/* Nothing is held or borrowed on `s`, nor of another stream awaited: what has to come after that can
+ * be called at once. */
+static inline bool
+entry_in_order(const struct stream *s)
+{
+	return !stream_held(s) && !s->borrow &&
+	       (!self.awaited || self.awaited == s->fd + 1);
 }
 
 /* Before a read of what is no stream: a pipe, a terminal or an eventfd may sleep for long. */

@@ -33,59 +33,14 @@ creat(const char *path, mode_t mode)
 	return entry_made_plain(real.creat(path, mode));
 }
 
-int
-open64(const char *path, int flags, ...)
-{
-	va_list ap;
-	int mode;
-
-	va_start(ap, flags);
-	mode = va_arg(ap, int);
-	va_end(ap);
-	return open(path, flags, mode);
-}
-
-int
-openat64(int dir, const char *path, int flags, ...)
-{
-	va_list ap;
-	int mode;
-
-	va_start(ap, flags);
-	mode = va_arg(ap, int);
-	va_end(ap);
-	return openat(dir, path, flags, mode);
-}
-
-int
-creat64(const char *path, mode_t mode)
-{
-	return creat(path, mode);
-}
-
-int
-__open(const char *path, int flags, ...)
-{
-	va_list ap;
-	int mode;
-
-	va_start(ap, flags);
-	mode = va_arg(ap, int);
-	va_end(ap);
-	return open(path, flags, mode);
-}
-
-int
-__open64(const char *path, int flags, ...)
-{
-	va_list ap;
-	int mode;
-
-	va_start(ap, flags);
-	mode = va_arg(ap, int);
-	va_end(ap);
-	return open(path, flags, mode);
-}
+/* An offset has 64 bits either way. */
+_Static_assert(sizeof(off_t) == 8, "no other open for large files");
+int open64(const char *path, int flags, ...) __attribute__((alias("open")));
+int openat64(int dir, const char *path, int flags, ...) __attribute__((alias("openat")));
+int creat64(const char *path, mode_t mode) __attribute__((alias("creat")));
+int __open(const char *path, int flags, ...) __attribute__((alias("open"), nonnull(1)));
+int __open64(const char *path, int flags, ...)
+	__attribute__((alias("open"), nonnull(1)));
 
 /* The fortified ones end the program where a mode is missing: libc says how. */
 

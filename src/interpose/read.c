@@ -7,9 +7,16 @@
 #include <string.h>
 
 static inline bool
-plain(const struct stream *s)
+plain(struct stream *s, size_t n)
 {
-	return !__builtin_expect(metrics_undecided, 0) && reader_plain(s);
+	return !__builtin_expect(metrics_undecided, 0) && reader_plain(s, n);
+}
+
+/* No stream, and no sleep before which something would have to leave. */
+static inline bool
+passes(int fd)
+{
+	return number_is_plain(fd) && !turn_owes();
 }
 
 /* Reads of the error queue and of urgent data move none of the stream's bytes. */
@@ -50,13 +57,12 @@ end(struct stream *s, int fd, enum reading reading, size_t n, int flags, ssize_t
 }
 
 /* The end of a plain read: r is its result, errno set. */
-static inline ssize_t
+static inline __attribute__((always_inline)) ssize_t
 plain_end(struct stream *s, int fd, size_t n, ssize_t r)
 {
 	if (r <= 0)
 		return end(s, fd, READ_NATIVE, n, 0, entry_raw(r));
-	reader_leave(s);
-	reader_moved(s, n, (size_t)r);
+	reader_plain_end(s, n, (size_t)r);
 	return r;
 }
 
@@ -90,7 +96,9 @@ read(int fd, void *buf, size_t n)
 	if (borrow_take_hot(fd, buf, n))
 		return (ssize_t)n;
 	s = stream_quick(fd);
-	if (!s || !n || !plain(s))
+	if (!s && passes(fd))
+		return real.read(fd, buf, n);
+	if (!s || !n || !plain(s, n))
 		return read_slow(fd, buf, n);
 	reader_enter(s);
 	return plain_end(s, fd, n, real.read(fd, buf, n));
@@ -153,7 +161,7 @@ recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_
 	if (!addr && !flags && borrow_take_hot(fd, buf, n))
 		return (ssize_t)n;
 	s = stream_quick(fd);
-	if (!s || !n || flags || addr || !plain(s))
+	if (!s || !n || flags || addr || !plain(s, n))
 		return recvfrom_slow(fd, buf, n, flags, addr, len);
 	reader_enter(s);
 	return plain_end(s, fd, n, real.recvfrom(fd, buf, n, 0, NULL, NULL));
@@ -167,7 +175,7 @@ recv(int fd, void *buf, size_t n, int flags)
 	if (!flags && borrow_take_hot(fd, buf, n))
 		return (ssize_t)n;
 	s = stream_quick(fd);
-	if (!s || !n || flags || !plain(s))
+	if (!s || !n || flags || !plain(s, n))
 		return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
 	reader_enter(s);
 	return plain_end(s, fd, n, real.recvfrom(fd, buf, n, 0, NULL, NULL));

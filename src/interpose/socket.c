@@ -146,10 +146,8 @@ remember_option(int fd, int level, int name, int value)
 		stream_room_changed(fd);
 	if (level != IPPROTO_TCP)
 		return;
-	if (name == TCP_NODELAY)
-		stream_option(fd, OPTION_NODELAY, value);
-	else if (name == TCP_CORK)
-		stream_option(fd, OPTION_CORK, value);
+	if (name == TCP_NODELAY || name == TCP_CORK)
+		stream_push_options_set();
 	else if (name == TCP_NOTSENT_LOWAT)
 		stream_option(fd, OPTION_NOTSENT, value);
 }
@@ -165,8 +163,8 @@ option_bypass(int level, int name)
 	return -1;
 }
 
-int
-setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+static __attribute__((noinline)) int
+setsockopt_slow(int fd, int level, int name, const void *value, socklen_t len)
 {
 	int why = option_bypass(level, name);
 	int r;
@@ -180,6 +178,20 @@ setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 		stream_bypass(fd, (enum bypass_reason)why);
 	if (len >= sizeof(int))
 		remember_option(fd, level, name, *(const int *)value);
+	return r;
+}
+
+int
+setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	/* What servers set for each reply. */
+	bool often = level == IPPROTO_TCP && (name == TCP_NODELAY || name == TCP_CORK);
+	int r;
+
+	if (!often || process->nr_owing || !self.ready)
+		return setsockopt_slow(fd, level, name, value, len);
+	r = real.setsockopt(fd, level, name, value, len);
+	stream_push_options_set();
 	return r;
 }
 

@@ -17,6 +17,17 @@ sent(struct stream *s, size_t len, ssize_t r)
 	return r;
 }
 
+static inline ssize_t
+went_alone(struct stream *s, size_t len, ssize_t r)
+{
+	if (__builtin_expect(r == (ssize_t)len && self.tally, 1)) {
+		writer_went_alone(s, len);
+		return r;
+	}
+	self.call_start_ns = 0;
+	return sent(s, len, r);
+}
+
 /* The descriptors that `msg` passes to another process: their streams are shared for good. */
 static void
 pass_rights(const struct msghdr *msg)
@@ -62,9 +73,11 @@ write(int fd, const void *buf, size_t n)
 	if (writer_append_hot(fd, buf, n))
 		return (ssize_t)n;
 	s = stream_quick(fd);
+	if (!s && number_is_plain(fd))
+		return real.write(fd, buf, n);
 	if (!s || !n || !writer_alone(s, n, 0))
 		return write_slow(s, fd, buf, n);
-	return sent(s, n, real.write(fd, buf, n));
+	return went_alone(s, n, real.write(fd, buf, n));
 }
 
 /* send() that must not be held: its flags mean more than "these bytes". */
@@ -106,7 +119,7 @@ send(int fd, const void *buf, size_t n, int flags)
 			return (ssize_t)n;
 		s = stream_quick(fd);
 		if (s && n && writer_alone(s, n, flags))
-			return sent(s, n, real.send(fd, buf, n, flags));
+			return went_alone(s, n, real.send(fd, buf, n, flags));
 	}
 	return send_slow(s, fd, buf, n, flags);
 }
@@ -152,7 +165,7 @@ writev(int fd, const struct iovec *iov, int nr)
 	total = entry_total(iov, (size_t)nr);
 	if (!total || !writer_alone(s, total, 0))
 		return writev_slow(fd, iov, nr);
-	return sent(s, total, real.writev(fd, iov, nr));
+	return went_alone(s, total, real.writev(fd, iov, nr));
 }
 
 /* True: nothing but bytes in order, so it may be held. */
@@ -196,7 +209,7 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 	total = entry_total(msg->msg_iov, msg->msg_iovlen);
 	if (!total || !writer_alone(s, total, flags))
 		return sendmsg_slow(fd, msg, flags);
-	return sent(s, total, real.sendmsg(fd, msg, flags));
+	return went_alone(s, total, real.sendmsg(fd, msg, flags));
 }
 
 /* The count of each message that went; an error is that of the first. */
@@ -249,21 +262,27 @@ pwritev64v2(int fd, const struct iovec *iov, int nr, off64_t offset, int flags)
 }
 
 /* Of a copy in the kernel a short count says nothing about the peer: the input may have ended.
- * So what went counts as what was asked for. */
-static ssize_t
-copied(int out, ssize_t r)
+ * So what went counts as what was asked for. `s` may be NULL. */
+static inline ssize_t
+copied(struct stream *s, ssize_t r)
 {
-	struct stream *s = stream_at(out);
-
-	return sent(s, r < 0 ? 0 : (size_t)r, r);
+	if (!s)
+		return r;
+	self.wrote = true;
+	return went_alone(s, r < 0 ? 0 : (size_t)r, r);
 }
 
 ssize_t
 sendfile(int out, int in, off_t *offset, size_t n)
 {
-	real_ready();
-	entry_order(out);
-	return copied(out, real.sendfile(out, in, offset, n));
+	struct stream *s = stream_quick(out);
+
+	if (!s || !entry_in_order(s) || s->stalled) {
+		real_ready();
+		entry_order(out);
+		s = stream_at(out);
+	}
+	return copied(s, real.sendfile(out, in, offset, n));
 }
 
 ssize_t
@@ -286,7 +305,8 @@ splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t n,
 	entry_order(out);
 	if (s)
 		reader_enter(s);
-	r = copied(out, real.splice(in, in_offset, out, out_offset, n, flags));
+	r = copied(stream_at(out),
+		   real.splice(in, in_offset, out, out_offset, n, flags));
 	if (s)
 		reader_end(s, READ_NATIVE, n, false, entry_raw(r));
 	return r;

@@ -18,7 +18,7 @@
 void metrics_bind(void);
 
 /* Read before a sleep: true while this process has yet to find out whether it serves. */
-extern bool metrics_undecided;
+extern bool metrics_undecided __attribute__((visibility("hidden")));
 
 /* Before this process's first sleep after the bind: takes the record lock on the listening
  * socket and, if nobody has it, starts the serving thread. */

@@ -254,24 +254,28 @@ read_members(struct snapshot *snap, struct region *region)
 }
 
 static void
+add_sizes(struct snapshot *snap, const struct tally *tally, unsigned bits)
+{
+	uint64_t reads = view_load(&tally->count[SIZE_NATIVE_READ][bits]);
+	uint64_t writes = view_load(&tally->count[SIZE_NATIVE_WRITE][bits]);
+	unsigned b = size_bucket(bits);
+
+	for (int kind = 0; kind < NR_SIZES; kind++)
+		snap->sizes[kind][b] += view_load(&tally->count[kind][bits]);
+	snap->sizes[SIZE_APP_READ][b] += reads;
+	snap->sizes[SIZE_KERNEL_READ][b] += reads;
+	snap->sizes[SIZE_APP_WRITE][b] += writes;
+	snap->sizes[SIZE_KERNEL_WRITE][b] += writes;
+}
+
+static void
 read_sizes(struct snapshot *snap, struct region *region)
 {
 	uint32_t used = bounded(region->tallies_used, NR_TALLIES);
 
 	for (uint32_t i = 0; i < used; i++)
-		for (int b = 0; b <= NR_SIZE_BOUNDS; b++) {
-			const struct tally *tally = &region->tallies[i];
-			uint64_t reads = view_load(&tally->count[SIZE_NATIVE_READ][b]);
-			uint64_t writes = view_load(&tally->count[SIZE_NATIVE_WRITE][b]);
-
-			for (int kind = 0; kind < NR_SIZES; kind++)
-				snap->sizes[kind][b] +=
-					view_load(&tally->count[kind][b]);
-			snap->sizes[SIZE_APP_READ][b] += reads;
-			snap->sizes[SIZE_KERNEL_READ][b] += reads;
-			snap->sizes[SIZE_APP_WRITE][b] += writes;
-			snap->sizes[SIZE_KERNEL_WRITE][b] += writes;
-		}
+		for (unsigned bits = 0; bits < NR_SIZE_BITS; bits++)
+			add_sizes(snap, &region->tallies[i], bits);
 }
 
 /* Room for every record in use to be a stream. */

@@ -11,10 +11,13 @@ static inline __attribute__((always_inline)) void
 count_size(enum size_histogram which, uint64_t len)
 {
 	if (__builtin_expect(self.tally != NULL, 1))
-		count_add_own(&self.tally->count[which][size_bucket(len)], 1);
+		count_add_own(&self.tally->count[which][size_bits(len)], 1);
 	else
 		count_size_shared(which, len);
 }
+
+/* A transfer so large that it may be more than one chunk, the least being CONFIG_CHUNK_LEAST. */
+void count_more_chunks(struct stream *s, enum dir dir, uint64_t went);
 
 /* A call of the application that was made natively, and moved `went` bytes. `own`: self.tally is
  * known to be there; so what is called this way can do without a call. */
@@ -22,16 +25,14 @@ static inline __attribute__((always_inline)) void
 count_native(struct stream *s, enum dir dir, uint64_t went, bool own)
 {
 	enum size_histogram sizes = dir == SENT ? SIZE_NATIVE_WRITE : SIZE_NATIVE_READ;
-	struct record *rec = s->rec;
-	struct flow *flow = &rec->flow[dir];
-	uint32_t chunk = rec->chunk[dir];
+	struct flow *flow = &s->rec->flow[dir];
 
 	count_add(&flow->native_calls, 1);
 	count_add(&flow->native_bytes, went);
-	if (__builtin_expect(went > chunk, 0) && chunk)
-		count_add(&flow->chunks, (went + chunk - 1) / chunk - 1);
+	if (__builtin_expect(went > CONFIG_CHUNK_LEAST, 0))
+		count_more_chunks(s, dir, went);
 	if (own)
-		count_add_own(&self.tally->count[sizes][size_bucket(went)], 1);
+		count_add_own(&self.tally->count[sizes][size_bits(went)], 1);
 	else
 		count_size(sizes, went);
 }
@@ -82,7 +83,7 @@ count_held(struct stream *s, uint64_t bytes, bool small)
 	count_add_own(&s->rec->flow[SENT].held_calls, 1);
 	count_add_own(&s->rec->flow[SENT].held_bytes, bytes);
 	if (small)
-		count_add_own(&self.tally->count[SIZE_APP_WRITE][0], 1);
+		count_add_own(&self.tally->count[SIZE_APP_WRITE][size_bits(1)], 1);
 	else
 		count_size(SIZE_APP_WRITE, bytes);
 }
@@ -94,7 +95,7 @@ count_served(struct stream *s, uint64_t bytes, bool small)
 	count_add_own(&s->rec->flow[RECEIVED].held_calls, 1);
 	count_add_own(&s->rec->flow[RECEIVED].held_bytes, bytes);
 	if (small)
-		count_add_own(&self.tally->count[SIZE_APP_READ][0], 1);
+		count_add_own(&self.tally->count[SIZE_APP_READ][size_bits(1)], 1);
 	else
 		count_size(SIZE_APP_READ, bytes);
 }

@@ -26,11 +26,10 @@ evidence_learn(struct stream *s)
 static inline void
 evidence_turn(struct stream *s)
 {
-	if (s->writer != self.tid || s->turn != self.turn) {
+	if (s->writing != self.turning) {
 		if (s->nr_writes)
 			evidence_learn(s);
-		s->writer = self.tid;
-		s->turn = self.turn;
+		s->writing = self.turning;
 	}
 	if (self.cond_fd == s->fd + 1) {
 		self.cond_fd = 0;

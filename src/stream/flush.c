@@ -32,12 +32,13 @@ count_flush(struct stream *s, enum flush_reason reason)
 
 /* A reply of which a piece already left would wait for the peer's delayed ACK (Nagle). */
 static bool
-needs_push(const struct stream *s, enum flush_reason reason)
+needs_push(struct stream *s, enum flush_reason reason)
 {
-	return s->left &&
-	       (s->options & (OPTION_TCP | OPTION_NODELAY | OPTION_CORK)) ==
-		       OPTION_TCP &&
-	       (reason == FLUSH_TURN || reason == FLUSH_SLEEP || reason == FLUSH_DELAY);
+	if (!s->left || !(s->options & OPTION_TCP) ||
+	    (reason != FLUSH_TURN && reason != FLUSH_SLEEP && reason != FLUSH_DELAY))
+		return false;
+	stream_ask_push(s);
+	return !(s->options & (OPTION_NODELAY | OPTION_CORK));
 }
 
 static void

@@ -81,7 +81,7 @@ life_jump(void)
 }
 
 void
-life_quiesce(int fd, enum flush_reason reason)
+life_quiesce_owing(int fd, enum flush_reason reason)
 {
 	struct stream *s = stream_known(fd);
 

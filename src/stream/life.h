@@ -6,6 +6,7 @@
  * Quiesce: the kernel gets all that is held, and gives up what was read ahead and taken. In a threaded program the gate is closed first:
  * while it is, nothing new is held, by any thread.
  * Threads: any. Signals: safe. */
+#include "base/self.h"
 #include "count/region.h"
 #include <stdbool.h>
 
@@ -21,7 +22,15 @@ bool life_join(void);
 void life_jump(void);
 
 /* One stream, if `fd` is one: settled, and flushed, also where the kernel first refuses. */
-void life_quiesce(int fd, enum flush_reason reason);
+void life_quiesce_owing(int fd, enum flush_reason reason);
+
+static inline void
+life_quiesce(int fd, enum flush_reason reason)
+{
+	if (__builtin_expect(__atomic_load_n(&process->nr_owing, __ATOMIC_RELAXED) != 0,
+			     0))
+		life_quiesce_owing(fd, reason);
+}
 
 /* Every stream of every thread. Safe from a signal handler. */
 void life_quiesce_all(enum flush_reason reason);

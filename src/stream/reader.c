@@ -34,14 +34,8 @@ borrowable(const struct stream *s)
 static bool
 may_borrow(struct stream *s, size_t n)
 {
-	if (!s->filled || n >= s->small || !borrowable(s) || !stream_private(s) ||
-	    __atomic_load_n(&process->gate, __ATOMIC_RELAXED))
-		return false;
-	if (s->skip && !config->test_eager) {
-		s->skip--;
-		return false;
-	}
-	return true;
+	return reader_wants(s, n) && borrowable(s) && stream_private(s) &&
+	       !__atomic_load_n(&process->gate, __ATOMIC_RELAXED);
 }
 
 enum decision { SERVED, ANSWERED, NATIVE, AGAIN };
@@ -213,22 +207,11 @@ reader_begin(struct stream *s, struct msghdr *msg, size_t n, int flags, bool ser
 	return READ_SLEEPS;
 }
 
-static __attribute__((noinline)) void
-moved_first(struct stream *s, size_t went)
-{
-	count_native(s, RECEIVED, went, false);
-	evidence_read(s);
-}
-
 void
 reader_moved(struct stream *s, size_t n, size_t went)
 {
 	s->filled = went == n && n < s->small;
-	if (__builtin_expect(!self.tally, 0)) {
-		moved_first(s, went);
-		return;
-	}
-	count_native(s, RECEIVED, went, true);
+	count_native(s, RECEIVED, went, false);
 	evidence_read(s);
 }
 

@@ -33,17 +33,31 @@ reader_leave(struct stream *s)
 	__atomic_fetch_sub(&s->nr_readers, 1, __ATOMIC_RELEASE);
 }
 
+/* A read of `n` bytes would be served from a borrow, as far as the reads before tell. To be asked
+ * once a read, for it counts those that are to stay native. */
+static inline bool
+reader_wants(struct stream *s, size_t n)
+{
+	if (!s->filled || n >= s->small)
+		return false;
+	if (!s->skip)
+		return true;
+	s->skip--;
+	return false;
+}
+
 /* No more is to do for a read than to make it, between enter and leave: nothing was written since
  * the last sleep, or nothing is held and the call cannot sleep; and it will not be served. Else
  * reader_begin() is due. */
 static inline bool
-reader_plain(const struct stream *s)
+reader_plain(struct stream *s, size_t n)
 {
 	const uint8_t never_blocks = OPTION_BLOCK_KNOWN | OPTION_NONBLOCK;
 
-	return !s->filled &&
-	       (!self.wrote || ((s->options & never_blocks) == never_blocks &&
-				!self.awaited && !turn_owes()));
+	if (self.wrote && ((s->options & never_blocks) != never_blocks ||
+			   self.awaited || turn_owes()))
+		return false;
+	return !reader_wants(s, n);
 }
 
 /* What reader_begin() did. */
@@ -69,4 +83,18 @@ ssize_t reader_count(struct stream *s, size_t n, bool peek, ssize_t r);
 
 /* The same where bytes were moved. */
 void reader_moved(struct stream *s, size_t n, size_t went);
+
+/* The end of a plain read, the leave included, where bytes were moved. */
+static inline __attribute__((always_inline)) void
+reader_plain_end(struct stream *s, size_t n, size_t went)
+{
+	reader_leave(s);
+	if (__builtin_expect(went == n || !self.tally, 0)) {
+		reader_moved(s, n, went);
+		return;
+	}
+	s->filled = 0;
+	count_native(s, RECEIVED, went, true);
+	evidence_read(s);
+}
 #endif

@@ -49,6 +49,9 @@ stream_init(void)
 void
 stream_off(void)
 {
+	for (unsigned i = 0; i < NR_LEAVES; i++)
+		for (int j = 0; stream_leaf[i] && j < LEAF_LEN; j++)
+			stream_leaf[i][j].state = STATE_NONE;
 	__atomic_store_n(&nr_numbers, 0, __ATOMIC_RELEASE);
 }
 
@@ -168,6 +171,27 @@ int_option(int fd, int level, int name)
 	return sys_getsockopt(fd, level, name, &value, &len) < 0 ? 0 : value;
 }
 
+static void
+set_option(struct stream *s, enum option option, bool on)
+{
+	if (on)
+		__atomic_fetch_or(&s->options, (uint8_t)option, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_and(&s->options, (uint8_t)~option, __ATOMIC_RELAXED);
+}
+
+void
+stream_ask_push(struct stream *s)
+{
+	uint32_t sets = __atomic_load_n(&process->nr_option_sets, __ATOMIC_RELAXED);
+
+	if (stream_cold(s)->option_sets == sets)
+		return;
+	stream_cold(s)->option_sets = sets;
+	set_option(s, OPTION_NODELAY, int_option(s->fd, IPPROTO_TCP, TCP_NODELAY));
+	set_option(s, OPTION_CORK, int_option(s->fd, IPPROTO_TCP, TCP_CORK));
+}
+
 static uint8_t
 ask_options(int fd, bool tcp, uint8_t keep)
 {
@@ -178,10 +202,6 @@ ask_options(int fd, bool tcp, uint8_t keep)
 	if (!tcp)
 		return options;
 	options |= OPTION_TCP;
-	if (int_option(fd, IPPROTO_TCP, TCP_NODELAY))
-		options |= OPTION_NODELAY;
-	if (int_option(fd, IPPROTO_TCP, TCP_CORK))
-		options |= OPTION_CORK;
 	if (int_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT))
 		options |= OPTION_NOTSENT;
 	return options;
@@ -226,6 +246,7 @@ reset(struct stream *s, int fd, enum state state)
 	cold->cookie = cold->listener_cookie = cold->stall_busy_us = 0;
 	cold->spawn_epoch = __atomic_load_n(&nr_spawns, __ATOMIC_RELAXED);
 	cold->listener = -1;
+	cold->option_sets = process->nr_option_sets - 1; /* not asked yet */
 	section_leave(s);
 	if (was_open)
 		close_record(s);
@@ -287,6 +308,8 @@ static void
 begin_listening(struct stream *s)
 {
 	s->chatty = 1;
+	if (s->options & OPTION_TCP)
+		stream_ask_push(s);
 	s->state = STATE_LISTENING;
 	stream_cold(s)->cookie = sys_cookie(s->fd);
 }
@@ -483,6 +506,7 @@ stream_accepted(int fd, int listener, int flags)
 	s->chatty = l->chatty;
 	s->unborrowable = l->unborrowable;
 	s->proven = 1;
+	stream_cold(s)->option_sets = stream_cold(l)->option_sets;
 	stream_cold(s)->listener = listener;
 	stream_cold(s)->listener_cookie = stream_cold(l)->cookie;
 	open_stream(s, ROLE_ACCEPTED);
@@ -623,10 +647,8 @@ stream_option(int fd, enum option option, bool on)
 {
 	struct stream *s = known_socket(fd);
 
-	if (s && on)
-		__atomic_fetch_or(&s->options, (uint8_t)option, __ATOMIC_RELAXED);
-	else if (s)
-		__atomic_fetch_and(&s->options, (uint8_t)~option, __ATOMIC_RELAXED);
+	if (s)
+		set_option(s, option, on);
 }
 
 void

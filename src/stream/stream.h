@@ -39,7 +39,7 @@ enum state { STATE_NONE, STATE_BARE, STATE_LISTENING, STATE_OPEN, STATE_CLOSING 
 /* How the socket is set, as far as it rules what may be held. */
 enum option {
 	OPTION_TCP = 1,     /* TCP or MPTCP; else AF_UNIX */
-	OPTION_NODELAY = 2, /* set by the application */
+	OPTION_NODELAY = 2, /* set by the application: stream_ask_push() */
 	OPTION_CORK = 4,
 	OPTION_NOTSENT = 8,   /* TCP_NOTSENT_LOWAT: never held */
 	OPTION_RCVLOWAT = 16, /* SO_RCVLOWAT above 1 */
@@ -56,8 +56,13 @@ struct stream {
 	uint32_t cap;       /* L: how far tail may go; 0: nothing is held */
 	uint32_t owner;     /* L: thread whose call took the chunk */
 	uint32_t room;      /* L: bytes the kernel is known to take */
-	uint32_t writer;    /* A: thread that wrote last, */
-	uint32_t turn;      /* A: and its turn then */
+	union {
+		struct {
+			uint32_t writer; /* A: thread that wrote last, */
+			uint32_t turn;   /* A: and its turn then */
+		};
+		uint64_t writing; /* both: that thread's self.turning */
+	};
 	uint32_t epoch; /* C: number of forks when it was made: another one now: shared */
 	int32_t fd;     /* C */
 	uint8_t state;   /* L: enum state */
@@ -107,13 +112,14 @@ struct stream_cold {
 	int32_t listener;       /* C: descriptor it was accepted from; -1 none */
 	uint64_t listener_cookie;
 	uint32_t nr_settled; /* A: stream/section.h; outlives the stream */
+	uint32_t option_sets; /* A: process->nr_option_sets when NODELAY and CORK were asked */
 };
 
 /* The look-up. NULL: no stream (or not to be touched now): call natively. Everything but a
  * known, undisturbed number goes the slow way. */
-extern uint32_t nr_numbers;          /* A: 0: off; NR_NUMBERS */
-extern uint8_t number_kind[];        /* A: enum kind */
-extern struct stream *stream_leaf[]; /* A */
+extern uint32_t nr_numbers HIDDEN;          /* A: 0: off; NR_NUMBERS */
+extern uint8_t number_kind[] HIDDEN;        /* A: enum kind */
+extern struct stream *stream_leaf[] HIDDEN; /* A */
 
 struct stream *stream_meet(int fd);
 
@@ -140,11 +146,27 @@ static inline struct stream *
 stream_quick(int fd)
 {
 	unsigned n = (unsigned)fd;
+	struct stream *leaf, *s;
 
-	if (n >= __atomic_load_n(&nr_numbers, __ATOMIC_RELAXED) || !self.ready ||
-	    __atomic_load_n(&number_kind[n], __ATOMIC_RELAXED) != KIND_STREAM)
+	/* Before stream_init() and after stream_off() none is open. */
+	if (n >= NR_NUMBERS || !self.ready)
 		return NULL;
-	return &stream_leaf[n >> LEAF_BITS][n & ((1 << LEAF_BITS) - 1)];
+	leaf = stream_leaf[n >> LEAF_BITS];
+	s = &leaf[n & ((1 << LEAF_BITS) - 1)];
+	return leaf && s->state == STATE_OPEN ? s : NULL;
+}
+
+/* The number is known to be no stream and no socket. */
+static inline bool
+number_is_plain(int fd)
+{
+	unsigned n = (unsigned)fd;
+	uint8_t kind;
+
+	if (n >= __atomic_load_n(&nr_numbers, __ATOMIC_RELAXED) || !self.ready)
+		return false;
+	kind = __atomic_load_n(&number_kind[n], __ATOMIC_RELAXED);
+	return kind == KIND_PLAIN || kind == KIND_FILE;
 }
 
 /* The same without asking: NULL unless the number is known to be a stream. */
@@ -188,6 +210,14 @@ void stream_listening(int fd);                         /* listen() succeeded */
 void stream_accepted(int fd, int listener, int flags); /* accept4's flags; 0 */
 void stream_connected(int fd); /* connect() succeeded or is in progress */
 
+/* A plain number is about to be closed, or has been made anew as one. It stays plain when it is
+ * closed: whoever makes a stream of it says so. */
+static inline void
+number_stays_plain(int fd)
+{
+	__atomic_store_n(&number_kind[fd], KIND_PLAIN, __ATOMIC_RELAXED);
+}
+
 /* close(fd): quiesce, then CLOSING (every call native); after the native close the number is
  * unknown, unless it was reused meanwhile. NULL-safe. */
 void stream_close_begin(int fd);
@@ -207,11 +237,30 @@ stream_bypass_all(enum bypass_reason why); /* now and later: nothing is held any
 /* setsockopt, fcntl and ioctl succeeded: what they set is remembered from the call itself. No
  * number but a socket's has options; O_NONBLOCK of any tells whether a read of it sleeps. */
 void stream_option(int fd, enum option option, bool on);
+
+/* TCP_NODELAY and TCP_CORK, which servers set for each reply, are asked where they matter, if they
+ * were set on any socket since the last time. */
+static inline void
+stream_push_options_set(void)
+{
+	__atomic_fetch_add(&process->nr_option_sets, 1, __ATOMIC_RELAXED);
+}
+
+void stream_ask_push(struct stream *s);
 void stream_nonblock(int fd, bool on);
 void stream_room_changed(int fd); /* SO_SNDBUF */
 bool stream_may_block(int fd); /* the same of any number: a listener, a bare socket */
 
 bool stream_ask_blocking(struct stream *s);
+
+/* Known not to block; nobody is asked. */
+static inline bool
+stream_never_blocks(const struct stream *s)
+{
+	const uint8_t never = OPTION_BLOCK_KNOWN | OPTION_NONBLOCK;
+
+	return (s->options & never) == never;
+}
 
 static inline bool
 stream_blocking(struct stream *s) /* asks once */

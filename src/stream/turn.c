@@ -105,6 +105,13 @@ turn_thread(void)
 	return thread;
 }
 
+static void
+list_empty(struct thread *thread)
+{
+	__atomic_store_n(&thread->nr_held, 0, __ATOMIC_RELEASE);
+	__atomic_fetch_sub(&process->nr_owing, 1, __ATOMIC_RELEASE);
+}
+
 void
 turn_thread_end(void)
 {
@@ -120,7 +127,8 @@ turn_thread_end(void)
 	self.hot = self.hot_read = NULL;
 	self.thread = NULL;
 	pool_drain(&thread->cache, self.tid);
-	__atomic_store_n(&thread->nr_held, 0, __ATOMIC_RELAXED);
+	if (thread->nr_held)
+		list_empty(thread);
 	__atomic_store_n(&thread->tid, 0, __ATOMIC_RELEASE);
 }
 
@@ -172,7 +180,10 @@ compact(struct thread *thread)
 		    (held_by_us(thread->fd[i]) || borrowed_by_us(thread->fd[i])))
 			thread->fd[kept++] = thread->fd[i];
 	}
-	__atomic_store_n(&thread->nr_held, kept, __ATOMIC_RELEASE);
+	if (nr && !kept)
+		list_empty(thread);
+	else
+		__atomic_store_n(&thread->nr_held, kept, __ATOMIC_RELEASE);
 }
 
 /* Drops the entries that others have flushed, or that are listed twice. */
@@ -199,6 +210,8 @@ list(struct thread *thread, const struct stream *s)
 	}
 	if (nr == NR_HELD)
 		return false;
+	if (!nr)
+		__atomic_fetch_add(&process->nr_owing, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&thread->fd[nr], s->fd, __ATOMIC_RELAXED);
 	__atomic_store_n(&thread->nr_held, nr + 1, __ATOMIC_RELEASE);
 	return true;

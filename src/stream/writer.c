@@ -56,7 +56,8 @@ hold_begin(struct stream *s, size_t len, bool *starved)
 {
 	if (s->state != STATE_OPEN || s->mode != MODE_MANAGED || section_settled(s))
 		return false;
-	if (s->room < 2 * (uint64_t)stream_chunk(s))
+	/* What a socket that does not block has been sent since is not kept account of. */
+	if (stream_never_blocks(s) || s->room < 2 * (uint64_t)stream_chunk(s))
 		room_ask(s);
 	if (len > s->room)
 		return false;
@@ -419,14 +420,10 @@ timed(struct stream *s)
 static inline __attribute__((always_inline)) void
 went_whole(struct stream *s, size_t len, bool own)
 {
-	const uint8_t never_blocks = OPTION_BLOCK_KNOWN | OPTION_NONBLOCK;
-
 	count_native(s, SENT, len, own);
 	s->proven = 1;
 	self.wrote = true;
-	if ((s->options & never_blocks) == never_blocks)
-		s->room = 0; /* asked again before anything is held */
-	else
+	if (!stream_never_blocks(s))
 		room_use(s, len);
 }
 

@@ -12,6 +12,7 @@
 #include "stream/counts.h"
 #include "stream/evidence.h"
 #include "stream/hot.h"
+#include "stream/room.h"
 #include <string.h>
 #include <sys/uio.h>
 
@@ -66,23 +67,30 @@ writer_append_hot(int fd, const void *buf, size_t n)
 /* Appends any size to what this thread holds on `s`. */
 bool writer_append(struct stream *s, const void *buf, size_t n);
 
-/* The other quick answer, for a write that stands alone: the first since bytes were read, and
- * nothing says that more follows. True: call natively, then writer_sent(). False:
- * writer_take() decides. */
+/* The other quick answer, for a write that stands alone: nothing is held, it is the first since
+ * bytes were read, nothing says that more follows, and it will not sleep. True: call natively,
+ * then writer_went_alone() or writer_sent(). False: writer_take() decides. */
 static inline __attribute__((always_inline)) bool
 writer_alone(struct stream *s, size_t len, int flags)
 {
-	if (stream_held(s) || s->unquiet || s->chatty >= 2 || stream_borrowed(s) ||
-	    flags & MSG_MORE || self.cond_fd)
+	if (stream_word(s) || s->unquiet || s->chatty >= 2 || s->borrow || self.owing ||
+	    flags & MSG_MORE)
 		return false;
-	if ((self.awaited && self.awaited != (int32_t)s->fd + 1) ||
-	    (len > s->room && stream_blocking(s)))
+	if (!stream_never_blocks(s) && len > s->room)
 		return false;
-	s->writer = self.tid;
-	s->turn = self.turn;
-	self.call_start_ns = 0;
+	s->writing = self.turning;
 	evidence_alone(s);
 	return true;
+}
+
+/* All of it went; self.tally is there. */
+static inline __attribute__((always_inline)) void
+writer_went_alone(struct stream *s, size_t len)
+{
+	count_native(s, SENT, len, true);
+	s->proven = 1;
+	if (!stream_never_blocks(s))
+		room_use(s, len);
 }
 
 /* Decides on a write that was not appended. True: done, *result is what the call returns (n, a

@@ -41,16 +41,23 @@ only_a_release_or_the_keeper_pushes(void **state)
 }
 
 static void
+application_sets(int option, int value)
+{
+	fake_option(&fake.fd[A], IPPROTO_TCP, option, value);
+	stream_push_options_set();
+}
+
+static void
 nodelay_and_cork_of_the_application_stay(void **state)
 {
 	struct stream *s = accepted(A, AF_INET);
 
 	(void)state;
-	stream_option(A, OPTION_CORK, true);
+	application_sets(TCP_CORK, 1);
 	hold(s, "a");
 	stream_flush(s, FLUSH_SLEEP);
-	stream_option(A, OPTION_CORK, false);
-	stream_option(A, OPTION_NODELAY, true);
+	application_sets(TCP_CORK, 0);
+	application_sets(TCP_NODELAY, 1);
 	hold(s, "b");
 	stream_flush(s, FLUSH_SLEEP);
 	assert_string_equal(fake.fd[A].trace, "send=1 send=1 send=1 ");

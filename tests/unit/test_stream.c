@@ -197,10 +197,18 @@ options_are_asked_again(void **state)
 	struct stream *s = accepted(A, AF_INET);
 
 	(void)state;
-	stream_option(A, OPTION_NODELAY, true);
+	assert_true(stream_blocking(s));
 	stream_nonblock(A, true);
-	assert_true(s->options & OPTION_NODELAY);
 	assert_false(stream_blocking(s));
+	stream_ask_push(s);
+	assert_false(s->options & OPTION_NODELAY);
+	fake_option(&fake.fd[A], IPPROTO_TCP, TCP_NODELAY, 1);
+	stream_push_options_set();
+	stream_ask_push(s);
+	assert_true(s->options & OPTION_NODELAY);
+	fake.calls[FAKE_GETSOCKOPT] = 0;
+	stream_ask_push(s);
+	assert_int_equal(fake.calls[FAKE_GETSOCKOPT], 0);
 }
 
 static void
