@@ -14,8 +14,8 @@ import time
 import lib
 import report
 
-NAMES = ["stall40", "memcached16", "socketserver11", "small_sends", "no_gain", "delay",
-         "idle", "pool", "gains"]
+NAMES = ["stall40", "memcached16", "socketserver11", "small_sends", "recv64", "no_gain",
+         "delay", "idle", "pool", "gains"]
 
 
 class Bench:
