@@ -1,7 +1,7 @@
 #!/bin/bash
 # Measures native and preloaded servers side by side; see README.md beside this file.
 #
-#   bench/run.sh [--quick] [--out DIR] [--keep] [NAME...]
+#   bench/run.sh [--quick] [--out DIR] [--strace] [--keep] [NAME...]
 #
 # WEIR_LIB   the library; "none" compares native with native
 # BENCH_BIN  where `make bench-programs` put the C programs; left out: bench/ of
