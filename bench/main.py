@@ -14,7 +14,7 @@ import time
 import lib
 import report
 
-NAMES = ["stall40", "memcached16", "socketserver11", "small_sends", "recv64", "mosquitto",
+NAMES = ["stall40", "memcached16", "socketserver11", "small_sends", "recv64", "mosquitto", "tls",
          "no_gain", "delay", "idle", "pool", "gains"]
 
 
