@@ -15,7 +15,7 @@ import lib
 import report
 
 NAMES = ["stall40", "memcached16", "socketserver11", "small_sends", "recv64", "mosquitto", "tls",
-         "no_gain", "delay", "idle", "pool", "gains"]
+         "readers", "no_gain", "delay", "idle", "pool", "gains"]
 
 
 class Bench:

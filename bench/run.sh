@@ -46,7 +46,7 @@ if [ -z "${BENCH_BIN:-}" ]; then
 			-o "$BENCH_BIN/$program")
 	}
 	compile client reply.c net.c
-	for program in two_write pool_worker small_sends recv64 late fan; do
+	for program in two_write pool_worker small_sends recv64 late fan pingpong; do
 		compile "$program" net.c
 	done
 fi

@@ -167,16 +167,12 @@ backend web
 """
 
 
-class Haproxy(lib.Server):
-    """haproxy in front of an nginx that never gets the library."""
+class Fronted(lib.Server):
+    """A proxy in front of a server that never gets the library."""
 
-    def __init__(self, preload, directory, **kw):
-        port = lib.free_port()
-        self.backend, _ = nginx(os.path.join(directory, "backend"), False)
-        conf = put(directory, "haproxy.cfg",
-                   HAPROXY.format(port=port, backend=self.backend.address))
-        argv = [lib.tool("haproxy", "haproxy"), "-db", "-f", conf]
-        super().__init__(argv, f"127.0.0.1:{port}", preload, directory, **kw)
+    def __init__(self, backend, *args, **kw):
+        self.backend = backend
+        super().__init__(*args, **kw)
 
     def start(self):
         self.backend.start()
@@ -188,7 +184,35 @@ class Haproxy(lib.Server):
 
 
 def haproxy(directory, preload, **kw):
-    return Haproxy(preload, directory, **kw), lib.Load()
+    port = lib.free_port()
+    backend, load = nginx(os.path.join(directory, "backend"), False)
+    conf = put(directory, "haproxy.cfg",
+               HAPROXY.format(port=port, backend=backend.address))
+    argv = [lib.tool("haproxy", "haproxy"), "-db", "-f", conf]
+    address = f"127.0.0.1:{port}"
+    return Fronted(backend, argv, address, preload, directory, **kw), load
+
+
+TINYPROXY = """\
+Port {port}
+Listen 127.0.0.1
+Timeout 60
+MaxClients 100
+LogLevel Error
+"""
+
+
+def tinyproxy(directory, preload, **kw):
+    """An HTTP proxy that reads header lines byte by byte, one request a connection."""
+    port = lib.free_port()
+    backend, _ = nginx(os.path.join(directory, "backend"), False)
+    conf = put(directory, "tinyproxy.conf", TINYPROXY.format(port=port))
+    argv = [lib.tool("tinyproxy", "tinyproxy"), "-d", "-c", conf]
+    load = lib.Load(request=f"GET http://{backend.address}/ HTTP/1.1\\r\\n"
+                            f"Host: {backend.address}\\r\\n\\r\\n")
+    server = Fronted(backend, argv, f"127.0.0.1:{port}", preload, directory,
+                     user="nobody", **kw)
+    return server, load
 
 
 SLAPD = """\
