@@ -1,8 +1,8 @@
 """Servers that read headers, then bodies, or whole requests: reading ahead must cost
 them nothing. And one that reads byte by byte, which gains."""
 
-import contextlib
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -87,33 +87,41 @@ def tinyproxy(out, bench):
     out.raw["tinyproxy"] = {"native": calls, "preloaded": ours}
 
 
-def pingpong_server(directory, preload, size=1, **kw):
-    argv = [lib.program("pingpong"), "serve", str(size), "127.0.0.1:0"]
-    return lib.Server(argv, None, preload, directory, **kw), None
+def pinned(core, argv):
+    return ["taskset", "-c", str(core), *argv]
 
 
-def round_trip(size, count, server):
+def pingpong_server(directory, preload, size, core):
+    argv = pinned(core, [lib.program("pingpong"), "serve", str(size), "127.0.0.1:0"])
+    return lib.Server(argv, None, preload, directory), None
+
+
+def round_trip(size, core, count, server):
     """The median, in nanoseconds."""
-    done = subprocess.run([lib.program("pingpong"), "ask", str(size), server.address,
-                           str(count)], check=True, capture_output=True,
+    argv = [lib.program("pingpong"), "ask", str(size), server.address, str(count)]
+    done = subprocess.run(pinned(core, argv), check=True, capture_output=True,
                           timeout=lib.LOAD_TIMEOUT)
     return json.loads(done.stdout)["p50_ns"]
 
 
-def ping_pong(out, size, bench):
+def ping_pong(out, size, apart, bench):
+    """On one core nothing but calls and two switches is in a round trip; on two it is
+    mostly the waking of the other core, as it is for programs that talk by a wire."""
+    cores = sorted(os.sched_getaffinity(0))
+    client_core, core = cores[0 if apart else -1], cores[-1]
     count = 10_000 if bench.quick else 20_000
-    make = functools.partial(pingpong_server, size=size)
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(lib.on_one_core())
-        directory = os.path.join(bench.tmp, f"pingpong-{size}")
-        *pair, _ = stack.enter_context(pairs.both(make, directory))
-        runs = pairs.interleave(functools.partial(round_trip, size, count), pair,
-                                bench.rounds(21))
+    directory = os.path.join(bench.tmp, f"pingpong-{size}-{apart}")
+    make = functools.partial(pingpong_server, size=size, core=core)
+    with pairs.both(make, directory) as (native, preloaded, _):
+        runs = pairs.interleave(functools.partial(round_trip, size, client_core, count),
+                                [native, preloaded], bench.rounds(15))
     share = lib.median([b / a for a, b in zip(*runs)])
     a, b = (lib.median(side) / 1e3 for side in runs)
-    out.row(f"ping-pong, {size} byte{'s' if size > 1 else ''}: median", f"{a:.2f} us",
-            f"{b:.2f} us", f"{share:.3f} of native", f"<= {PING}", share <= PING)
-    out.raw[f"ping-pong {size}"] = {"native": runs[0], "preloaded": runs[1]}
+    what = f"ping-pong, {size} byte{'s' if size > 1 else ''}, "
+    what += "two cores" if apart else "one core"
+    out.row(f"{what}: median", f"{a:.2f} us", f"{b:.2f} us", f"{share:.3f} of native",
+            f"<= {PING}", share <= PING)
+    out.raw[what] = {"native": runs[0], "preloaded": runs[1]}
 
 
 def subjects(filled):
@@ -139,8 +147,9 @@ def run(out, bench):
                                      name, make)
              for name, make in subjects(filled).items()}
     steps["tinyproxy"] = functools.partial(tinyproxy, out, bench)
-    for size in (1, 64):
-        steps[f"ping-pong {size}"] = functools.partial(ping_pong, out, size, bench)
+    for size, apart in itertools.product((1, 64), (True, False)):
+        steps[f"ping-pong, {size}, {'two cores' if apart else 'one core'}"] = (
+            functools.partial(ping_pong, out, size, apart, bench))
     for name, step in steps.items():
         lib.log(f"readers: {name}")
         try:
