@@ -15,14 +15,15 @@ import lib
 import report
 
 NAMES = ["stall40", "memcached16", "socketserver11", "small_sends", "recv64", "mosquitto", "tls",
-         "readers", "no_gain", "delay", "idle", "pool", "gains"]
+         "readers", "no_gain", "delay", "idle", "pool", "streaming", "gains"]
 
 
 class Bench:
     """What a bench is told: how long it may take, and where its files go."""
 
-    def __init__(self, quick, tmp, strace=False):
-        self.quick, self.tmp, self.strace = quick, tmp, strace
+    def __init__(self, args, tmp):
+        self.quick, self.strace, self.tmp = args.quick, args.strace, tmp
+        self.out = args.out or "bench-results"  # for a bench that draws
 
     def rounds(self, full):
         return min(3, full) if self.quick else full
@@ -32,7 +33,8 @@ def parse():
     p = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__)
     p.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     p.add_argument("--quick", action="store_true", help="short runs: about 4 minutes")
-    p.add_argument("--out", metavar="DIR", help="write results.json and gains.md here")
+    p.add_argument("--out", metavar="DIR", help="write results.json, tables and plots here; without it "
+                        "only streaming writes, to ./bench-results")
     p.add_argument("--strace", action="store_true",
                    help="mosquitto: also compare the library's counters with strace's")
     p.add_argument("--keep", action="store_true", help="keep the servers' files")
@@ -50,7 +52,7 @@ def run_one(name, args):
     os.chmod(tmp, 0o755)  # servers change their user
     begin = time.monotonic()
     try:
-        module.run(out, Bench(args.quick, tmp, args.strace))
+        module.run(out, Bench(args, tmp))
     except lib.Missing as why:
         out.skip(name, why)
     except Exception as error:  # one bench that breaks must not hide the others

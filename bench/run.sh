@@ -45,10 +45,12 @@ if [ -z "${BENCH_BIN:-}" ]; then
 		(cd "$here" && "${CC:-cc}" -O2 -g -D_GNU_SOURCE -pthread "$program.c" "$@" \
 			-o "$BENCH_BIN/$program")
 	}
+	floors=("$here"/../src/{base,count,pool}/*.c)
 	compile client reply.c net.c
-	for program in two_write pool_worker small_sends recv64 late fan pingpong; do
+	for program in two_write pool_worker small_sends recv64 late fan pingpong sweep; do
 		compile "$program" net.c
 	done
+	compile sweep_memory net.c "-I$here/../src" "${floors[@]}"
 fi
 
 ulimit -n "$(ulimit -Hn)"
