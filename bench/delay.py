@@ -98,10 +98,10 @@ def percentile(values, share):
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
 
 
-def judge(out, what, native, preloaded, lateness):
+def judge(out, what, native, preloaded, lateness, share=0.99):
     """native and preloaded: waits in us; lateness: of nanosleep, in us, p99."""
-    a, b = percentile(native, 0.99), percentile(preloaded, 0.99)
-    out.row(f"{what}, p99 of {len(preloaded)}", report.us(a), report.us(b),
+    a, b = percentile(native, share), percentile(preloaded, share)
+    out.row(f"{what}, p{share * 100:.0f} of {len(preloaded)}", report.us(a), report.us(b),
             report.us(b - a),
             f"<= {DELAY_US} + {lateness:.0f} us (nanosleep's p99)",
             b - a <= DELAY_US + lateness)

@@ -1,15 +1,18 @@
 /*
- * late: programs that show how long a byte waits, and how late a timer is.
+ * late: programs that show how long a byte or a sender waits, and how late a timer is.
  *
  *   late chat ADDRESS      for each request "MS\n": writes a stamped line, computes MS
  *                          milliseconds without a call, writes a second line
  *   late drip ADDRESS      for each request "MS\n": for so long a stamped record of 40
  *                          bytes every 300 us, the clock watched in a busy loop
+ *   late sip ADDRESS       after a first record lets its queue fill, reads some more,
+ *                          computes, writes a line with the stamp of the first of those
+ *                          reads, reads up to a record that begins with E; and again
  *   late sleep US MS       for MS milliseconds sleeps US at a time; prints how late it
  *                          woke: {"p50_us","p99_us","max_us","sleeps"}
  *   late burn MS           keeps one core busy
  *
- * A stamp is CLOCK_MONOTONIC in nanoseconds, taken just before the write. That clock is
+ * A stamp is CLOCK_MONOTONIC in nanoseconds, taken just before the write or read. That clock is
  * read in user space (vDSO): watching it is no call.
  */
 #include "net.h"
@@ -20,7 +23,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { RECORD = 40, DRIP_US = 300, MAX_SLEEPS = 1 << 20 };
+enum {
+	RECORD = 40,
+	DRIP_US = 300,
+	SIP = 64,   /* bytes a read, */
+	SIPS = 200, /* reads: less than a chunk, more than a segment */
+	SIP_NS = 10 *
+		 1000000, /* how long the queue may fill, and the pause after the reads */
+	SIP_QUEUE = 32 << 10,
+	MAX_SLEEPS = 1 << 20
+};
 
 static void
 compute_until(uint64_t ns)
@@ -30,14 +42,19 @@ compute_until(uint64_t ns)
 }
 
 static void
-write_stamped(int fd)
+write_stamp(int fd, uint64_t stamp_ns)
 {
 	char record[RECORD + 1];
 
-	snprintf(record, sizeof(record), "%-39llu\n",
-		 (unsigned long long)now_ns(CLOCK_MONOTONIC));
+	snprintf(record, sizeof(record), "%-39llu\n", (unsigned long long)stamp_ns);
 	if (write(fd, record, RECORD) != RECORD)
 		die("write");
+}
+
+static void
+write_stamped(int fd)
+{
+	write_stamp(fd, now_ns(CLOCK_MONOTONIC));
 }
 
 static void
@@ -81,6 +98,43 @@ serve(const char *address, void (*answer)(int fd, uint64_t span_ns))
 	}
 }
 
+/* One small read; 0 at the end of the stream, else the record's first byte. */
+static int
+sip(int fd)
+{
+	char record[SIP];
+	ssize_t n = recv(fd, record, sizeof(record), MSG_WAITALL);
+
+	if (n != 0 && n != SIP)
+		die("recv");
+	return n ? record[0] : 0;
+}
+
+static void
+sip_rounds(const char *address)
+{
+	int listener = net_listen(address), size = SIP_QUEUE, i, fd;
+
+	/* A queue that a chunk is a good part of, or nobody would wait for it. */
+	setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	while ((fd = accept(listener, NULL, NULL)) >= 0) {
+		while (sip(fd)) {
+			uint64_t begin;
+
+			compute_until(now_ns(CLOCK_MONOTONIC) + SIP_NS);
+			begin = now_ns(CLOCK_MONOTONIC);
+			for (i = 0; i < SIPS; i++)
+				sip(fd);
+			compute_until(begin + SIP_NS);
+			write_stamp(fd, begin);
+			while (sip(fd) != 'E')
+				;
+		}
+		close(fd);
+	}
+	die("accept");
+}
+
 static int
 by_value(const void *a, const void *b)
 {
@@ -119,6 +173,8 @@ main(int argc, char **argv)
 		serve(argv[2], chat);
 	else if (strcmp(what, "drip") == 0)
 		serve(argv[2], drip);
+	else if (strcmp(what, "sip") == 0)
+		sip_rounds(argv[2]);
 	else if (strcmp(what, "sleep") == 0 && argc > 3)
 		sleep_and_tell(atol(argv[2]),
 			       start + strtoull(argv[3], NULL, 10) * 1000000u);
@@ -126,7 +182,7 @@ main(int argc, char **argv)
 		compute_until(start + strtoull(argv[2], NULL, 10) * 1000000u);
 	else {
 		fprintf(stderr,
-			"usage: late chat|drip ADDRESS | sleep US MS | burn MS\n");
+			"usage: late chat|drip|sip ADDRESS | sleep US MS | burn MS\n");
 		return 2;
 	}
 	return 0;

@@ -15,7 +15,7 @@ import lib
 import report
 
 NAMES = ["stall40", "memcached16", "socketserver11", "small_sends", "recv64", "mosquitto", "tls",
-         "readers", "no_gain", "delay", "idle", "pool", "streaming", "gains"]
+         "readers", "no_gain", "delay", "taken", "idle", "pool", "streaming", "gains"]
 
 
 class Bench:
@@ -33,8 +33,8 @@ def parse():
     p = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__)
     p.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     p.add_argument("--quick", action="store_true", help="short runs: about 4 minutes")
-    p.add_argument("--out", metavar="DIR", help="write results.json, tables and plots here; without it "
-                        "only streaming writes, to ./bench-results")
+    p.add_argument("--out", metavar="DIR", help="write results.json, tables "
+                   "and plots here; without it only streaming writes, to ./bench-results")
     p.add_argument("--strace", action="store_true",
                    help="mosquitto: also compare the library's counters with strace's")
     p.add_argument("--keep", action="store_true", help="keep the servers' files")

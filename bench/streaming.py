@@ -71,18 +71,18 @@ class Progress:
         left = (now - self.begin) / self.done * (self.total - self.done)
         text = (f"streaming: {self.done} of {self.total} runs, "
                 f"{left // 60:.0f}:{left % 60:02.0f} left "
-                f"({WAYS[cell.way]}, {kib(cell.chunk)})")
+                f"({WAYS[cell.way]}, {words(cell.streams)})")
         end = "\n" if not terminal or self.done == self.total else ""
         print(f"\r{text:70}" if terminal else text, end=end, file=sys.stderr,
               flush=True)
 
 
-def kib(size):
-    return f"{size >> 10} KiB"
-
-
 def words(streams):
     return f"{streams:,} stream{'s' if streams > 1 else ''}"
+
+
+def kib(size):
+    return f"{size >> 10} KiB"
 
 
 def environment(cell, directory):
