@@ -14,8 +14,9 @@ import time
 import lib
 import report
 
-NAMES = ["stall40", "memcached16", "socketserver11", "small_sends", "recv64", "mosquitto", "tls",
-         "readers", "no_gain", "delay", "taken", "idle", "pool", "streaming", "gains"]
+NAMES = ["stall40", "memcached16", "socketserver11", "small_sends", "recv64", "mosquitto",
+         "tls", "readers", "no_gain", "delay", "taken", "idle", "rests", "pool",
+         "streaming", "gains"]
 
 
 class Bench:

@@ -37,7 +37,8 @@ def cpu(out, name, pair, load, bench):
 
 def peeks(server):
     """What the library counts of its peeks, or None where it does not."""
-    return server.samples() and server.ask("/metrics.json").get("readAhead")
+    server.samples()  # a new snapshot
+    return server.ask("/metrics.json").get("process", {}).get("read_ahead")
 
 
 def poor_peeks(out, name, server, load, bench):
@@ -51,7 +52,7 @@ def poor_peeks(out, name, server, load, bench):
         client.round(operations)
         after = peeks(server)
     made, poor = ((after[key] - before[key]) / operations
-                  for key in ("peeks", "poorPeeks"))
+                  for key in ("peeks", "poor_peeks"))
     out.row(f"{name}: poor peeks an operation", "", f"{poor:.4f}",
             f"of {made:.4f} peeks", f"<= {POOR}", poor <= POOR)
     out.raw[f"{name}: peeks"] = {"peeks": made, "poor": poor}

@@ -47,7 +47,8 @@ if [ -z "${BENCH_BIN:-}" ]; then
 	}
 	floors=("$here"/../src/{base,count,pool}/*.c)
 	compile client reply.c net.c
-	for program in two_write pool_worker small_sends recv64 late fan pingpong sweep; do
+	for program in two_write pool_worker small_sends recv64 late fan pingpong sweep \
+		rests; do
 		compile "$program" net.c
 	done
 	compile sweep_memory net.c "-I$here/../src" "${floors[@]}"

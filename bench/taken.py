@@ -71,7 +71,7 @@ class Sender:
                 raise RuntimeError("the sender was never let go on")
         moved = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         self.socket.settimeout(20)
-        stamp = int(self.socket.recv(delay.RECORD, socket.MSG_WAITALL))
+        stamp = int(self.socket.recv(delay.RECORD))
         self.socket.sendall(b"w" * rest + END)
         return (moved - stamp) / 1e3 if moved > stamp else None
 
