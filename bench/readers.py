@@ -24,9 +24,9 @@ RECEIVE = ("read", "readv", "recvfrom", "recvmsg")
 
 
 def cpu(out, name, pair, load, bench):
-    seconds = 0.3 if bench.quick else 0.7
+    seconds = 0.3 if bench.quick else 0.6
     runs = pairs.interleave(lambda s: load.run(s, "-t", seconds), pair,
-                            bench.rounds(11))
+                            bench.rounds(9))
     each = [[r["cpu"] / r["replies"] * 1e6 for r in side] for side in runs]
     share = lib.median([b / a for a, b in zip(*each)])
     out.row(f"{name}: CPU an operation", f"{lib.median(each[0]):.2f} us",
@@ -110,7 +110,7 @@ def ping_pong(out, size, apart, bench):
     mostly the waking of the other core, as it is for programs that talk by a wire."""
     cores = sorted(os.sched_getaffinity(0))
     client_core, core = cores[0 if apart else -1], cores[-1]
-    count = 10_000 if bench.quick else 20_000
+    count = 3000 if apart else 20_000
     directory = os.path.join(bench.tmp, f"pingpong-{size}-{apart}")
     make = functools.partial(pingpong_server, size=size, core=core)
     with pairs.both(make, directory) as (native, preloaded, _):

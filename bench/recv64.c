@@ -57,6 +57,12 @@ hand_recv(int fd, void *p, size_t len)
 	return (ssize_t)len;
 }
 
+static ssize_t
+one_recv(int fd, int by_hand, void *p, size_t len)
+{
+	return by_hand ? hand_recv(fd, p, len) : recv(fd, p, len, 0);
+}
+
 static void
 receive_burst(int fd, int by_hand, long first)
 {
@@ -64,12 +70,15 @@ receive_burst(int fd, int by_hand, long first)
 	long i, number;
 
 	for (i = 0; i < RECORDS; i++) {
-		ssize_t n;
+		ssize_t n = one_recv(fd, by_hand, record, sizeof(record));
 
-		if (by_hand)
-			n = hand_recv(fd, record, sizeof(record));
-		else
-			n = recv(fd, record, sizeof(record), 0);
+		/* Where the window is smaller than a burst, a record may come in two. */
+		while (__builtin_expect(n > 0 && n < RECORD, 0)) {
+			ssize_t more = one_recv(fd, by_hand, record + n,
+						sizeof(record) - (size_t)n);
+
+			n = more > 0 ? n + more : more;
+		}
 		memcpy(&number, record, sizeof(number));
 		if (n != RECORD || number != first + i) {
 			errno = 0;
@@ -81,13 +90,15 @@ receive_burst(int fd, int by_hand, long first)
 static void
 receive(const char *address, int by_hand, long bursts)
 {
-	int listener = net_listen(address);
-	int data = accept(listener, NULL, NULL);
-	int control = accept(listener, NULL, NULL);
+	int listener = net_listen(address), size = 4 * BURST;
+	int data, control;
 	uint64_t spent = 0;
 	long i, warm_up = bursts / 8;
 	char sent;
 
+	setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	data = accept(listener, NULL, NULL);
+	control = accept(listener, NULL, NULL);
 	if (data < 0 || control < 0)
 		die("accept");
 	for (i = 0; i < bursts; i++) {
