@@ -14,9 +14,9 @@ import time
 import lib
 import report
 
-NAMES = ["stall40", "memcached16", "socketserver11", "small_sends", "recv64", "mosquitto",
-         "tls", "readers", "no_gain", "delay", "taken", "idle", "rests", "pool",
-         "streaming", "gains"]
+NAMES = ["stall40", "memcached16", "socketserver11", "small_sends", "recv64",
+         "mosquitto", "tls", "readers", "no_gain", "delay", "taken", "idle", "rests",
+         "pool", "streaming", "gains"]
 
 
 class Bench:
@@ -35,7 +35,7 @@ def parse():
     p.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     p.add_argument("--quick", action="store_true", help="short runs: about 4 minutes")
     p.add_argument("--out", metavar="DIR", help="write results.json, tables "
-                   "and plots here; without it only streaming writes, to ./bench-results")
+                   "and plots here; without it streaming's go to ./bench-results")
     p.add_argument("--strace", action="store_true",
                    help="mosquitto: also compare the library's counters with strace's")
     p.add_argument("--keep", action="store_true", help="keep the servers' files")

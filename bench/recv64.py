@@ -1,4 +1,4 @@
-"""64-byte recvs from a full queue against the same loop rewritten by hand, in CPU time."""
+"""64-byte recvs, queue full, against the same loop rewritten by hand, in CPU time."""
 
 import json
 import os
