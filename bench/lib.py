@@ -25,6 +25,7 @@ BIN = os.environ.get("BENCH_BIN", "")  # where the C programs are
 LIB = os.environ.get("WEIR_LIB", "none")  # "none": native against native
 LOAD_TIMEOUT = 120
 TICK = os.sysconf("SC_CLK_TCK")
+COUNT_PEEKS = {"STREAM_TEST": "count"}
 
 
 class Missing(Exception):
@@ -281,6 +282,13 @@ class Server:
             raise RuntimeError(f"metrics {path}: {head[:80]!r}")
         text = body.decode()
         return json.loads(text) if b"application/json" in head else text
+
+    def peeks(self):
+        """How often the server's library read ahead, and how often that served fewer than
+        two reads, with COUNT_PEEKS in its environment; None where it does not count."""
+        time.sleep(1.1)
+        found = self.ask("/metrics.json").get("test")
+        return found and (found["borrows"], found["poorBorrows"])
 
     def samples(self):
         """Every sample of /metrics as {"name{labels}": value}.

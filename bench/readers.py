@@ -35,24 +35,17 @@ def cpu(out, name, pair, load, bench):
     out.raw[name] = {"native": runs[0], "preloaded": runs[1]}
 
 
-def peeks(server):
-    """What the library counts of its peeks, or None where it does not."""
-    server.samples()  # a new snapshot
-    return server.ask("/metrics.json").get("process", {}).get("read_ahead")
-
-
 def poor_peeks(out, name, server, load, bench):
     operations = 1000 if bench.quick else 5000
     with load.gate(server) as client:
-        before = peeks(server)
+        before = server.peeks()
         if before is None:
             out.row(f"{name}: poor peeks an operation", "", "not counted", "",
                     f"<= {POOR}")
             return
         client.round(operations)
-        after = peeks(server)
-    made, poor = ((after[key] - before[key]) / operations
-                  for key in ("peeks", "poor_peeks"))
+        after = server.peeks()
+    made, poor = ((b - a) / operations for a, b in zip(before, after))
     out.row(f"{name}: poor peeks an operation", "", f"{poor:.4f}",
             f"of {made:.4f} peeks", f"<= {POOR}", poor <= POOR)
     out.raw[f"{name}: peeks"] = {"peeks": made, "poor": poor}
@@ -60,7 +53,8 @@ def poor_peeks(out, name, server, load, bench):
 
 def subject(out, name, make, bench):
     directory = os.path.join(bench.tmp, name.partition(",")[0])
-    with lib.on_one_core(), pairs.both(make, directory) as (native, preloaded, load):
+    servers_of = pairs.both(make, directory, env=lib.COUNT_PEEKS)
+    with lib.on_one_core(), servers_of as (native, preloaded, load):
         cpu(out, name, [native, preloaded], load, bench)
         if preloaded.preload:  # last: whoever asks is watched for a minute
             poor_peeks(out, name, preloaded, load, bench)

@@ -4,7 +4,7 @@
  *   rests ADDRESS CLIENTS REQUESTS
  *
  * Accepts CLIENTS connections. Then, again and again and without a wait call, it reads
- * two requests of 64 bytes from each and echoes each in four writes, until it has done
+ * eight requests of 64 bytes from each and echoes each in four writes, until it has done
  * REQUESTS for every client. Prints {"seconds"} and waits to be ended.
  */
 #include "net.h"
@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { REQUEST = 64, PIECE = 16, VISIT = 2 };
+enum { REQUEST = 64, PIECE = 16, VISIT = 8 };
 
 static struct client {
 	int fd;

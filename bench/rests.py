@@ -1,9 +1,9 @@
 """Thousands of clients that pipeline, each with a borrowed rest, and little memory.
 
-A busy loop reads a little of each in turn (rests.c), so that by the laws no rest has to
-be dropped but at the pool's cap. Its replies are small writes, which need chunks too:
-with the cap far below what the rests would take they must be joined as well as with a
-cap that is never met.
+A busy loop reads a little of each in turn (rests.c): no sleep ends a borrow, so rests are
+kept until the delay, or until something else needs their place. With the longest delay
+that is all there is. The replies are small writes, which need chunks too: they must be
+joined as well as where nothing is read ahead.
 """
 
 import contextlib
@@ -16,8 +16,10 @@ import lib
 ABOUT = "rests of pipelining clients never deny a write its chunk, and the cap holds"
 REQUEST = 64
 REQUESTS = 32  # a client, sent at once
-CAP, ROOMY = 16 << 20, 1 << 30
-JOINED = 1.1  # of the kernel writes a reply where memory is plenty
+CAP = 512 << 10  # a thread has something of 254 streams at most, here 4 KiB of each
+DELAYS_US = (500, 1_000_000)
+NOTHING_AHEAD = {"STREAM_REQUEST_CHUNK_SIZE": "0"}
+JOINED = 1.1  # of the kernel writes a reply where nothing is read ahead
 
 
 def requests_of(number):
@@ -73,9 +75,8 @@ class Clients:
             return json.loads(lib.read_line(self.server.process.stdout, 60))
 
 
-def one_run(directory, preload, cap, count):
+def one_run(directory, preload, count, env):
     argv = [lib.program("rests"), "127.0.0.1:0", str(count), str(REQUESTS)]
-    env = {"STREAM_BUFFER_POOL_MAX_BYTES": str(cap)} if preload else {}
     with Busy(argv, None, preload, directory, env=env) as server:
         clients = Clients(server, count)
         result = clients.run()
@@ -85,9 +86,26 @@ def one_run(directory, preload, cap, count):
             for kind in ("reads", "writes"):
                 total = lib.sum_of(samples, f"weir_kernel_{kind}_total")
                 result[kind] = total / (count * REQUESTS)
+            result["peeks"] = server.peeks()
             result |= pool(server)
             result["most"] = max(clients.most, result["bytes"])
     return result
+
+
+def judge(out, what, native, plain, ahead):
+    share = ahead["writes"] / plain["writes"]
+    out.row(f"{what}: kernel writes a reply of four", f"{plain['writes']:.3f} (no rests)",
+            f"{ahead['writes']:.3f}", f"{share:.2f}", f"<= {JOINED}", share <= JOINED)
+    out.row(f"{what}: most that the pool had", "", f"{ahead['most'] / 1e6:.2f} MB",
+            f"{ahead['exhausted']:,} times at the cap", f"<= {CAP / 1e6:.2f} MB",
+            ahead["most"] <= CAP)
+    out.row(f"{what}: kernel reads a request", f"{plain['reads']:.3f} (no rests)",
+            f"{ahead['reads']:.3f}", "" if ahead["peeks"] is None else
+            f"{ahead['peeks'][0]:,} borrows")
+    out.row(f"{what}: time, memory (RSS)",
+            f"{native['seconds']:.2f} s, {native['rss'] / 1e6:.1f} MB",
+            f"{ahead['seconds']:.2f} s, {ahead['rss'] / 1e6:.1f} MB",
+            f"{plain['seconds']:.2f} s with no rests")
 
 
 def run(out, bench):
@@ -95,24 +113,17 @@ def run(out, bench):
         out.skip("rests", "needs the library")
         return
     count = 2000 if bench.quick else 10_000
-    cap = CAP // 5 if bench.quick else CAP
-    runs = {}
-    for name, preload, limit in (("native", False, 0), ("roomy", True, ROOMY),
-                                 ("capped", True, cap)):
-        lib.log(f"rests: {count} clients, {name}")
-        runs[name] = one_run(os.path.join(bench.tmp, name), preload, limit, count)
-    native, roomy, capped = (runs[name] for name in ("native", "roomy", "capped"))
-    what = f"{count:,} clients, cap {ROOMY >> 20:,} and {cap / (1 << 20):.0f} MiB"
-    share = capped["writes"] / roomy["writes"]
-    out.row(f"{what}: kernel writes a reply", f"{roomy['writes']:.3f}",
-            f"{capped['writes']:.3f}", f"{share:.2f}", f"<= {JOINED}", share <= JOINED)
-    out.row(f"{what}: kernel reads a request", f"{roomy['reads']:.3f}",
-            f"{capped['reads']:.3f}", f"refused chunks {capped['exhausted']:,}")
-    out.row(f"{what}: most that the pool had", f"{roomy['most'] / 1e6:.1f} MB",
-            f"{capped['most'] / 1e6:.1f} MB", "", f"<= {cap / 1e6:.1f} MB",
-            capped["most"] <= cap)
-    out.row(f"{what}: memory (RSS), native {native['rss'] / 1e6:.1f} MB",
-            f"{roomy['rss'] / 1e6:.1f} MB", f"{capped['rss'] / 1e6:.1f} MB",
-            f"took {roomy['seconds']:.2f} and {capped['seconds']:.2f} s, "
-            f"native {native['seconds']:.2f}")
-    out.raw["runs"] = runs
+    lib.log(f"rests: {count} clients, native")
+    native = one_run(os.path.join(bench.tmp, "native"), False, count, {})
+    out.raw["native"] = native
+    for delay in DELAYS_US:
+        env = {"STREAM_BUFFER_POOL_MAX_BYTES": str(CAP),
+               "STREAM_FLUSH_DELAY_US": str(delay), **lib.COUNT_PEEKS}
+        what = f"{count:,} clients, delay {delay / 1000:g} ms"
+        lib.log(f"rests: {what}")
+        plain, ahead = (
+            one_run(os.path.join(bench.tmp, f"{delay}-{name}"), True, count,
+                    {**env, **more})
+            for name, more in (("plain", NOTHING_AHEAD), ("ahead", {})))
+        judge(out, what, native, plain, ahead)
+        out.raw[what] = {"plain": plain, "ahead": ahead}
