@@ -7,7 +7,7 @@
  *                          bytes every 300 us, the clock watched in a busy loop
  *   late sip ADDRESS       after a first record lets its queue fill, reads some more,
  *                          computes, writes a line with the stamp of the first of those
- *                          reads, reads up to a record that begins with E; and again
+ *                          reads, reads up to a record that begins with E, writes a line
  *   late sleep US MS       for MS milliseconds sleeps US at a time; prints how late it
  *                          woke: {"p50_us","p99_us","max_us","sleeps"}
  *   late burn MS           keeps one core busy
@@ -129,6 +129,7 @@ sip_rounds(const char *address)
 			write_stamp(fd, begin);
 			while (sip(fd) != 'E')
 				;
+			write_stamped(fd);
 		}
 		close(fd);
 	}

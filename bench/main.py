@@ -33,7 +33,7 @@ class Bench:
 def parse():
     p = argparse.ArgumentParser(prog="bench/run.sh", description=__doc__)
     p.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
-    p.add_argument("--quick", action="store_true", help="short runs: about 4 minutes")
+    p.add_argument("--quick", action="store_true", help="short runs: about 7 minutes")
     p.add_argument("--out", metavar="DIR", help="write results.json, tables "
                    "and plots here; without it streaming's go to ./bench-results")
     p.add_argument("--strace", action="store_true",

@@ -73,6 +73,7 @@ class Sender:
         self.socket.settimeout(20)
         stamp = int(self.socket.recv(delay.RECORD))
         self.socket.sendall(b"w" * rest + END)
+        self.socket.recv(delay.RECORD)  # all is read: the next round finds it empty
         return (moved - stamp) / 1e3 if moved > stamp else None
 
 
