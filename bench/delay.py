@@ -101,8 +101,8 @@ def percentile(values, share):
 def judge(out, what, native, preloaded, lateness, share=0.99):
     """native and preloaded: waits in us; lateness: of nanosleep, in us, p99."""
     a, b = percentile(native, share), percentile(preloaded, share)
-    out.row(f"{what}, p{share * 100:.0f} of {len(preloaded)}", report.us(a), report.us(b),
-            report.us(b - a),
+    out.row(f"{what}, p{share * 100:.0f} of {len(preloaded)}", report.us(a),
+            report.us(b), report.us(b - a),
             f"<= {DELAY_US} + {lateness:.0f} us (nanosleep's p99)",
             b - a <= DELAY_US + lateness)
     out.raw[what] = {"native_us": native, "preloaded_us": preloaded,

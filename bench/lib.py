@@ -284,8 +284,8 @@ class Server:
         return json.loads(text) if b"application/json" in head else text
 
     def peeks(self):
-        """How often the server's library read ahead, and how often that served fewer than
-        two reads, with COUNT_PEEKS in its environment; None where it does not count."""
+        """How often the server's library read ahead, and how often that served fewer
+        than two reads, with COUNT_PEEKS in its environment; None: it does not count."""
         time.sleep(1.1)
         found = self.ask("/metrics.json").get("test")
         return found and (found["borrows"], found["poorBorrows"])

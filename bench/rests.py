@@ -1,9 +1,9 @@
 """Thousands of clients that pipeline, each with a borrowed rest, and little memory.
 
-A busy loop reads a little of each in turn (rests.c): no sleep ends a borrow, so rests are
-kept until the delay, or until something else needs their place. With the longest delay
-that is all there is. The replies are small writes, which need chunks too: they must be
-joined as well as where nothing is read ahead.
+A busy loop reads a little of each in turn (rests.c): no sleep ends a borrow, so rests
+are kept until the delay, or until something else needs their place. With the longest
+delay that is all there is. The replies are small writes, which need chunks too: they
+must be joined as well as where nothing is read ahead.
 """
 
 import contextlib
@@ -94,8 +94,9 @@ def one_run(directory, preload, count, env):
 
 def judge(out, what, native, plain, ahead):
     share = ahead["writes"] / plain["writes"]
-    out.row(f"{what}: kernel writes a reply of four", f"{plain['writes']:.3f} (no rests)",
-            f"{ahead['writes']:.3f}", f"{share:.2f}", f"<= {JOINED}", share <= JOINED)
+    out.row(f"{what}: kernel writes a reply of four",
+            f"{plain['writes']:.3f} (no rests)", f"{ahead['writes']:.3f}",
+            f"{share:.2f}", f"<= {JOINED}", share <= JOINED)
     out.row(f"{what}: most that the pool had", "", f"{ahead['most'] / 1e6:.2f} MB",
             f"{ahead['exhausted']:,} times at the cap", f"<= {CAP / 1e6:.2f} MB",
             ahead["most"] <= CAP)

@@ -29,14 +29,14 @@ LEAST_GAIN = 0.03  # a smaller one is not worth a setting
 THEIRS = {4096: (17847, 0.06), 8192: (15490, None), 16384: (37077, None),
           32768: (88202, 0.01), 65536: (116392, None), 131072: (131145, None)}
 THEIR_MEANING = (
-    "Theirs are of an earlier implementation in TypeScript whose default weir inherits; "
-    "on another machine it handed chunks over in memory, inside one process and through "
-    "no socket: 32 KiB took 0.01 ms, and a pool made 99 % fewer allocations. Ours through "
-    "TCP and AF_UNIX are what a server gets: small records gathered, sent, received and "
-    "read through the kernel. 'In memory' copies the records into a chunk of the pool "
-    "and out of it again; 'hand-over alone' takes a chunk, passes it on and puts it back "
-    "with its bytes untouched, so its megabytes are no bytes moved, only the price of a "
-    "chunk.")
+    "Theirs are of an earlier implementation in TypeScript, whose default weir has "
+    "inherited; on another machine it handed chunks over in memory, inside one process "
+    "and through no socket: 32 KiB took 0.01 ms, and a pool made about 99 % fewer "
+    "allocations. Ours through TCP and AF_UNIX are what a server gets: small records "
+    "gathered, sent, received and read through the kernel. 'In memory' copies the "
+    "records into a chunk of the pool and out of it again; 'hand-over alone' takes a "
+    "chunk, passes it on and puts it back with its bytes untouched, so its megabytes "
+    "are no bytes moved, only the price of a chunk.")
 
 
 class Cell:
@@ -53,7 +53,7 @@ class Cell:
 
 
 class Progress:
-    """How far it is and how long it will take, on one line where there is a terminal."""
+    """How far it is, and how long it will take: one line where there is a terminal."""
 
     def __init__(self, total):
         self.total, self.done = total, 0
@@ -165,18 +165,21 @@ def against_default(found, chunk, rounds):
 def recommend(found, rounds):
     """The size whose gain over the default is beyond the noise, if there is one.
 
-    A gain has to be there in every round, and larger than the rounds differ. Among
-    such sizes the smallest that comes within the noise of the best: memory is one chunk
-    for each stream with bytes under way.
+    A gain has to be there in every round, and larger than the rounds differ. Of such
+    sizes the smallest that comes within the noise of the best: memory is one chunk for
+    each stream with bytes under way.
     """
     gains = {c: against_default(found, c, rounds) for c in CHUNKS if c != DEFAULT}
-    noise = max([LEAST_GAIN] + [max(g) - min(g) for g in gains.values()])
+    noise = {c: max(LEAST_GAIN, max(g) - min(g)) for c, g in gains.items()}
     middle = {c: lib.median(g) for c, g in gains.items()}
     better = [c for c, g in gains.items()
-              if min(g) > 1 and middle[c] > 1 + noise and rounds > 1]
-    best = max((middle[c] for c in better), default=1.0)
-    chosen = min([c for c in better if middle[c] >= best - noise], default=DEFAULT)
-    return {"chunk": chosen, "gain": middle.get(chosen, 1.0), "noise": noise,
+              if min(g) > 1 and middle[c] > 1 + noise[c] and rounds > 1]
+    chosen = DEFAULT
+    if better:
+        best = max(better, key=middle.get)
+        chosen = min(c for c in better if middle[c] >= middle[best] - noise[best])
+    return {"chunk": chosen, "gain": middle.get(chosen, 1.0),
+            "noise": noise.get(chosen, lib.median(noise.values())),
             "against_default": {str(c): g for c, g in gains.items()}}
 
 
@@ -191,8 +194,8 @@ def advice(choice):
 
 def table_of(found, way):
     lines = [f"**{WAYS[way]}**: MB/s (microseconds a chunk) with the pool; then 100 "
-             "streams without it; then how many chunks were allocated for how many that "
-             "were moved, 100 streams with and without it", "",
+             "streams without it; then how many chunks were allocated for how many "
+             "that were moved, 100 streams with and without it", "",
              "| chunk | " + " | ".join(words(n) for n in STREAMS) +
              " | pool off | allocated, pool on | pool off |",
              "|--:" * (len(STREAMS) + 4) + "|"]

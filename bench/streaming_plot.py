@@ -1,4 +1,4 @@
-"""The sweep's picture, by gnuplot: one column for each way, throughput above latency."""
+"""The sweep's picture, by gnuplot: a column for each way, throughput above latency."""
 
 import os
 import subprocess
@@ -51,18 +51,21 @@ def panel(way, title, cells, key, scale, theirs=None):
         curves.append(f"{name} using 1:2 with linespoints {style} {label}")
     natives = [c.median(key) * scale for c in cells if not c.chunk]
     if natives and key == "mb_s":
-        curves.append(f"{lib.median(natives):.6g} with lines lc rgb '#555555' dt 3 lw 2 "
-                      "title 'no library'")
+        curves.append(f"{lib.median(natives):.6g} with lines lc rgb '#555555' dt 3 "
+                      "lw 2 title 'no library'")
     if theirs:
         name = f"${way}_theirs"
-        lines += [f"{name} << EOD", *(f"{x} {y}" for x, (y, _) in theirs.items()), "EOD"]
+        lines += [f"{name} << EOD"]
+        lines += [f"{chunk} {rate}" for chunk, (rate, _) in theirs.items()] + ["EOD"]
         curves.append(f"{name} using 1:2 with linespoints lc rgb '#2e7d32' lw 1.5 "
                       "pt 4 ps 0.8 title 'TypeScript, in process'")
     # Where a few values are a hundred times the others, only a logarithm shows both.
     log = key == "p50_ns" or theirs is not None
-    lines += [f"set title '{title}' noenhanced", f"{'set' if log else 'unset'} logscale y",
+    lines += [f"set title '{title}' noenhanced",
+              "set logscale y" if log else "unset logscale y",
               "set yrange [*:*]" if log else "set yrange [0:*]",
-              f"set format y '{'%.0s%c' if theirs else '%.10g'}'", "plot " + ", \\\n\t".join(curves)]
+              "set format y " + ("'%.0s%c'" if theirs else "'%.10g'"),
+              "plot " + ", \\\n\t".join(curves)]
     return lines
 
 
