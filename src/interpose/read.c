@@ -6,10 +6,13 @@
 
 #include <string.h>
 
+/* With these a receive is as plain as a read. */
+enum { PLAIN_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL };
+
 static inline bool
-plain(struct stream *s, size_t n)
+plain(struct stream *s, size_t n, int flags)
 {
-	return !__builtin_expect(metrics_undecided, 0) && reader_plain(s, n);
+	return !__builtin_expect(metrics_undecided, 0) && reader_plain(s, n, flags);
 }
 
 /* No stream, and no sleep before which something would have to leave. */
@@ -98,7 +101,7 @@ read(int fd, void *buf, size_t n)
 	s = stream_quick(fd);
 	if (!s && passes(fd))
 		return real.read(fd, buf, n);
-	if (!s || !n || !plain(s, n))
+	if (!s || !n || !plain(s, n, 0))
 		return read_slow(fd, buf, n);
 	reader_enter(s);
 	return plain_end(s, fd, n, real.read(fd, buf, n));
@@ -154,31 +157,29 @@ recvfrom_slow(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
 }
 
 ssize_t
-recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
-{
-	struct stream *s;
-
-	if (!addr && !flags && borrow_take_hot(fd, buf, n))
-		return (ssize_t)n;
-	s = stream_quick(fd);
-	if (!s || !n || flags || addr || !plain(s, n))
-		return recvfrom_slow(fd, buf, n, flags, addr, len);
-	reader_enter(s);
-	return plain_end(s, fd, n, real.recvfrom(fd, buf, n, 0, NULL, NULL));
-}
-
-ssize_t
 recv(int fd, void *buf, size_t n, int flags)
 {
 	struct stream *s;
 
-	if (!flags && borrow_take_hot(fd, buf, n))
-		return (ssize_t)n;
-	s = stream_quick(fd);
-	if (!s || !n || flags || !plain(s, n))
-		return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
-	reader_enter(s);
-	return plain_end(s, fd, n, real.recvfrom(fd, buf, n, 0, NULL, NULL));
+	if (!(flags & ~PLAIN_FLAGS)) {
+		if (borrow_take_hot(fd, buf, n))
+			return (ssize_t)n;
+		s = stream_quick(fd);
+		if (s && n && plain(s, n, flags)) {
+			reader_enter(s);
+			return plain_end(s, fd, n,
+					 real.recvfrom(fd, buf, n, flags, NULL, NULL));
+		}
+	}
+	return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
+}
+
+ssize_t
+recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_t *len)
+{
+	if (!addr)
+		return recv(fd, buf, n, flags);
+	return recvfrom_slow(fd, buf, n, flags, addr, len);
 }
 
 /* Descriptors came with the message: their numbers are new. */

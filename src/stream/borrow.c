@@ -263,10 +263,9 @@ borrow_drop(struct stream *s)
 	put_unless_settled(s);
 }
 
-bool
+void
 borrow_settle_all(void)
 {
-	bool any = false;
 	struct thread *t;
 	struct stream *s;
 
@@ -275,11 +274,8 @@ borrow_settle_all(void)
 
 		for (uint32_t j = 0; j < nr && j < NR_HELD; j++) {
 			s = stream_known(__atomic_load_n(&t->fd[j], __ATOMIC_RELAXED));
-			if (!s || !stream_borrowed(s))
-				continue;
-			borrow_settle(s);
-			any = true;
+			if (s)
+				borrow_settle(s);
 		}
 	}
-	return any;
 }

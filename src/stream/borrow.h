@@ -116,6 +116,6 @@ void borrow_drop(struct stream *s);
 /* For stream/section: with the section entered, gives the chunk back if nothing is borrowed. */
 void borrow_put(struct stream *s);
 
-/* Settles all borrows of all threads, so that a write gets a chunk. False: there was none. */
-bool borrow_settle_all(void);
+/* Settles all borrows of all threads, so that a write gets a chunk. */
+void borrow_settle_all(void);
 #endif

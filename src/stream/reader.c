@@ -81,40 +81,52 @@ begin_borrow(struct stream *s, const struct request *q, ssize_t *result)
 	return empty && must_not_wait(s, q->flags) ? ANSWERED : NATIVE;
 }
 
-/* How many bytes of `q` the borrow can answer; 0: not all that it wants. */
+/* How many bytes of `q` the borrow can answer; 0: not all that it wants. `fresh`: just made. */
 static size_t
-answerable(struct stream *s, const struct request *q)
+answerable(struct stream *s, const struct request *q, bool fresh)
 {
 	size_t rest = borrow_rest(s);
 
 	if (q->n <= rest)
 		return q->n;
-	if (!(q->flags & MSG_PEEK) || q->flags & MSG_WAITALL || !borrow_again(s))
+	/* A peek gets what is there. */
+	if (!(q->flags & MSG_PEEK) || q->flags & MSG_WAITALL ||
+	    (!(fresh && !s->more) && !borrow_again(s)))
 		return 0;
 	rest = borrow_rest(s);
 	return q->n < rest ? q->n : rest;
+}
+
+/* What is left does not fill the request: it is forgotten. If it has paid, another borrow takes
+ * the place of the native call. */
+static enum decision
+borrow_anew(struct stream *s, const struct request *q, ssize_t *result)
+{
+	if (stream_borrowed(s) && settle(s) == AGAIN)
+		return AGAIN;
+	return reader_wants(s, q->n) ? begin_borrow(s, q, result) : NATIVE;
 }
 
 /* With the section entered. */
 static enum decision
 decide(struct stream *s, const struct request *q, ssize_t *result)
 {
-	bool peek = q->flags & MSG_PEEK;
 	enum decision decision;
 	size_t n;
 
 	if ((stream_borrowed(s) && s->reader != self.tid) || section_settled(s) ||
 	    !borrowable(s))
 		return settle(s);
-	if (!stream_borrowed(s)) {
-		decision = begin_borrow(s, q, result);
+	n = stream_borrowed(s) ? answerable(s, q, false) : 0;
+	if (!n) {
+		decision = borrow_anew(s, q, result);
 		if (decision != SERVED)
 			return decision;
+		n = answerable(s, q, true);
+		if (!n)
+			return settle(s);
 	}
-	n = answerable(s, q);
-	if (!n)
-		return settle(s);
-	if (borrow_serve(s, q->iov, q->nr_iov, n, peek) == SETTLED)
+	if (borrow_serve(s, q->iov, q->nr_iov, n, q->flags & MSG_PEEK) == SETTLED)
 		return AGAIN;
 	*result = (ssize_t)n;
 	if (!borrow_rest(s)) {
@@ -139,6 +151,8 @@ serve(struct stream *s, const struct request *q, ssize_t *result)
 
 	if (!self_enter() || !turn_thread() || !keeper_start())
 		return false;
+	if (turn_full())
+		turn_make_room();
 	do {
 		section_enter(s);
 		decision = decide(s, q, result);

@@ -50,11 +50,9 @@ reader_wants(struct stream *s, size_t n)
  * the last sleep, or nothing is held and the call cannot sleep; and it will not be served. Else
  * reader_begin() is due. */
 static inline bool
-reader_plain(struct stream *s, size_t n)
+reader_plain(struct stream *s, size_t n, int flags)
 {
-	const uint8_t never_blocks = OPTION_BLOCK_KNOWN | OPTION_NONBLOCK;
-
-	if (self.wrote && ((s->options & never_blocks) != never_blocks ||
+	if (self.wrote && (!(flags & MSG_DONTWAIT || stream_never_blocks(s)) ||
 			   self.awaited || turn_owes()))
 		return false;
 	return !reader_wants(s, n);

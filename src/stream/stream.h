@@ -112,6 +112,7 @@ struct stream_cold {
 	int32_t listener;       /* C: descriptor it was accepted from; -1 none */
 	uint64_t listener_cookie;
 	uint32_t nr_settled; /* A: stream/section.h; outlives the stream */
+	uint32_t lister;     /* A: thread whose list has it; 0: perhaps none */
 	uint32_t option_sets; /* A: process->nr_option_sets when NODELAY and CORK were asked */
 };
 

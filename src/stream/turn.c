@@ -4,7 +4,7 @@
 #include "stream/flush.h"
 #include <pthread.h>
 
-enum { SLAB_THREADS = 16, NR_SLABS = 256, LOOK_BACK = 8 };
+enum { SLAB_THREADS = 16, NR_SLABS = 256 };
 
 /* Records lie in slabs on pages that a fork wipes; the slabs themselves are used again by a
  * child. process->nr_threads counts the records in use so far, and is wiped too. */
@@ -166,19 +166,32 @@ list_leave(void)
 	__atomic_store_n(&self.listing_sp, 0, __ATOMIC_RELEASE);
 }
 
+static bool
+ours(int fd)
+{
+	return held_by_us(fd) || borrowed_by_us(fd);
+}
+
+/* Keeps one entry of each stream that is still ours; `lister` tells which have one. */
 static void
 compact(struct thread *thread)
 {
 	uint32_t nr = thread->nr_held, kept = 0;
+	struct stream *s;
 
 	for (uint32_t i = 0; i < nr; i++) {
-		uint32_t j = 0;
-
-		while (j < kept && thread->fd[j] != thread->fd[i])
-			j++;
-		if (j == kept &&
-		    (held_by_us(thread->fd[i]) || borrowed_by_us(thread->fd[i])))
-			thread->fd[kept++] = thread->fd[i];
+		s = stream_known(thread->fd[i]);
+		if (s && stream_cold(s)->lister == self.tid)
+			stream_cold(s)->lister = 0;
+	}
+	for (uint32_t i = 0; i < nr; i++) {
+		if (!ours(thread->fd[i]))
+			continue;
+		s = stream_known(thread->fd[i]);
+		if (!s || stream_cold(s)->lister == self.tid)
+			continue;
+		stream_cold(s)->lister = self.tid;
+		thread->fd[kept++] = s->fd;
 	}
 	if (nr && !kept)
 		list_empty(thread);
@@ -199,11 +212,11 @@ drop_stale(struct thread *thread)
 static bool
 list(struct thread *thread, const struct stream *s)
 {
+	struct stream_cold *cold = stream_cold(s);
 	uint32_t nr = thread->nr_held;
 
-	for (uint32_t i = nr; i > 0 && i + LOOK_BACK > nr; i--)
-		if (thread->fd[i - 1] == s->fd)
-			return true;
+	if (nr && cold->lister == self.tid)
+		return true;
 	if (nr == NR_HELD) {
 		compact(thread);
 		nr = thread->nr_held;
@@ -214,6 +227,7 @@ list(struct thread *thread, const struct stream *s)
 		__atomic_fetch_add(&process->nr_owing, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&thread->fd[nr], s->fd, __ATOMIC_RELAXED);
 	__atomic_store_n(&thread->nr_held, nr + 1, __ATOMIC_RELEASE);
+	cold->lister = self.tid;
 	return true;
 }
 
@@ -247,19 +261,36 @@ turn_release(void)
 }
 
 static void
+quiesce_ours(int fd, enum flush_reason reason)
+{
+	struct stream *s = held_by_us(fd);
+
+	if (s)
+		stream_flush(s, reason);
+	s = borrowed_by_us(fd);
+	if (s)
+		borrow_settle(s);
+}
+
+static void
 quiesce_others(void)
 {
 	struct thread *thread = self.thread;
-	struct stream *s;
 
-	for (uint32_t i = 0; i < thread->nr_held; i++) {
-		s = held_by_us(thread->fd[i]);
-		if (s && self.awaited != s->fd + 1)
-			stream_flush(s, FLUSH_SLEEP);
-		s = borrowed_by_us(thread->fd[i]);
-		if (s)
-			borrow_settle(s);
-	}
+	for (uint32_t i = 0; i < thread->nr_held; i++)
+		if (self.awaited != thread->fd[i] + 1)
+			quiesce_ours(thread->fd[i], FLUSH_SLEEP);
+	drop_stale(thread);
+}
+
+void
+turn_make_room(void)
+{
+	struct thread *thread = self.thread;
+
+	drop_stale(thread);
+	for (uint32_t i = 0; i < thread->nr_held / 2; i++)
+		quiesce_ours(thread->fd[i], FLUSH_FULL);
 	drop_stale(thread);
 }
 

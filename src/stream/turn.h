@@ -10,7 +10,7 @@
 #include "pool/pool.h"
 #include "stream/stream.h"
 
-enum { NR_HELD = 254 };
+enum { NR_HELD = 1022 };
 /* So many condition-variable sleeps in a row, each followed by a write, predict the next. */
 enum { TURN_PREDICTED = 2 };
 
@@ -34,6 +34,15 @@ struct thread *turn_thread_at(unsigned i);
 struct thread *turn_thread_of(uint32_t tid); /* NULL: none, or it has ended */
 void
 turn_thread_end(void); /* flushes what it holds, gives its record, cache and tally back */
+
+/* The list is full: the older half of it is flushed and settled. Not within a section. */
+void turn_make_room(void);
+
+static inline bool
+turn_full(void)
+{
+	return self.thread && self.thread->nr_held == NR_HELD;
+}
 
 /* Lists `s` among what this thread holds or has borrowed. False: the list is full, or the gate is
  * shut. Listed first, then the gate is looked at: whoever shuts it waits for the sections of

@@ -22,7 +22,8 @@ struct request {
 	int nr_iov;
 	int flags;
 	size_t len;
-	bool starved; /* no chunk was to be had */
+	bool starved; /* no chunk was to be had, */
+	bool fed;     /* and what was read ahead has been given up for one */
 };
 
 static void
@@ -102,7 +103,7 @@ grow(struct stream *s, uint32_t tail, unsigned tier)
 
 /* `size` bytes in all do not fit, but the chunk may grow a tier or more. */
 static bool
-hold_grow(struct stream *s, uint32_t tail, size_t size)
+hold_grow(struct stream *s, uint32_t tail, size_t size, bool *starved)
 {
 	unsigned tier = tier_for(size);
 
@@ -110,8 +111,12 @@ hold_grow(struct stream *s, uint32_t tail, size_t size)
 		return false;
 	if (size > s->room)
 		room_ask(s);
-	if (size > s->room || (tier > s->tier && !grow(s, tail, tier)))
+	if (size > s->room)
 		return false;
+	if (tier > s->tier && !grow(s, tail, tier)) {
+		*starved = true;
+		return false;
+	}
 	s->cap = room_cap(s, s->tier);
 	return true;
 }
@@ -143,7 +148,10 @@ hold(struct stream *s, struct request *q, bool *began)
 	uint32_t tail = w_tail(stream_word(s));
 	enum outcome outcome;
 
-	if (tail && !writer_fits(s, tail, q->len) && !hold_grow(s, tail, tail + q->len)) {
+	if (tail && !writer_fits(s, tail, q->len) &&
+	    !hold_grow(s, tail, tail + q->len, &q->starved)) {
+		if (q->starved && !q->fed)
+			return REFUSED;
 		outcome = flush_locked(s, FLUSH_FULL);
 		if (outcome != DONE)
 			return outcome;
@@ -187,6 +195,8 @@ may_hold(struct stream *s, const struct request *q)
 	/* Here, not under the lock: both may allocate. */
 	if (!self_enter() || !turn_thread())
 		return false;
+	if (turn_full())
+		turn_make_room();
 	if (!keeper_start()) {
 		/* Not where we are a handler that interrupted its making. */
 		if (keeper_ended())
@@ -267,7 +277,7 @@ wait_refused(struct stream *s, int flags)
 	return false;
 }
 
-enum decision { HELD, NATIVE, AGAIN, TOGETHER, ERROR, FULL };
+enum decision { HELD, NATIVE, AGAIN, TOGETHER, ERROR, FULL, STARVED };
 
 /* A call of a chunk or more goes behind what is held, in one flight. */
 static enum decision
@@ -302,6 +312,8 @@ decide(struct stream *s, struct request *q, bool may, bool *began, size_t *went,
 		outcome = hold(s, q, began);
 		if (outcome == DONE)
 			return HELD;
+		if (q->starved && !q->fed)
+			return STARVED;
 	} else if (outcome == DONE && stream_held(s)) {
 		return send_large(s, q, went, err);
 	}
@@ -378,9 +390,11 @@ writer_take(struct stream *s, const struct iovec *iov, int nr_iov, int flags,
 			section_leave(s);
 		}
 		/* At the pool's cap, what was read ahead goes before a write is refused. */
-		if (decision == NATIVE && q.starved && borrow_settle_all())
+		if (decision == STARVED) {
+			borrow_settle_all();
+			q.fed = true;
 			decision = AGAIN;
-		q.starved = false;
+		}
 		if (decision == FULL && wait_refused(s, flags)) {
 			err = EAGAIN;
 			decision = ERROR;
