@@ -14,6 +14,9 @@
 #ifndef TCP_ULP
 #define TCP_ULP 31
 #endif
+#ifndef TCP_INQ
+#define TCP_INQ 36
+#endif
 #ifndef TCP_ZEROCOPY_RECEIVE
 #define TCP_ZEROCOPY_RECEIVE 35
 #endif
@@ -132,6 +135,19 @@ pidfd_getfd(int pidfd, int target, unsigned flags)
 	return entry_made(real.pidfd_getfd(pidfd, target, flags));
 }
 
+/* What is received comes with control messages, which only the kernel can tell; where the caller has no
+ * room for them the message is marked. */
+static bool
+adds_control(int level, int name)
+{
+	if (level == IPPROTO_TCP)
+		return name == TCP_INQ;
+	return level == SOL_SOCKET &&
+	       (name == SO_TIMESTAMP || name == SO_TIMESTAMPNS ||
+		name == SO_TIMESTAMPING || name == SO_TIMESTAMP_NEW ||
+		name == SO_TIMESTAMPNS_NEW || name == SO_TIMESTAMPING_NEW);
+}
+
 /* The options that rule what is held are remembered from the call itself. */
 static void
 remember_option(int fd, int level, int name, int value)
@@ -142,6 +158,8 @@ remember_option(int fd, int level, int name, int value)
 		stream_bypass_reads(fd, BYPASS_OTHER);
 	if (level == SOL_SOCKET && name == SO_OOBINLINE)
 		stream_bypass_reads(fd, BYPASS_URGENT);
+	if (adds_control(level, name))
+		stream_bypass_reads(fd, BYPASS_OTHER);
 	if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE))
 		stream_room_changed(fd);
 	if (level != IPPROTO_TCP)
