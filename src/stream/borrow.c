@@ -97,12 +97,11 @@ adapt(struct stream *s, uint32_t end)
 }
 
 ssize_t
-borrow_begin(struct stream *s, size_t least, bool *empty)
+borrow_begin(struct stream *s, size_t least)
 {
 	uint64_t r = stream_read_word(s);
 	ssize_t n;
 
-	*empty = false;
 	while (tier_size(s->borrow_tier) < 2 * least && s->borrow_tier < largest_tier(s))
 		s->borrow_tier++;
 	if (!take_chunk(s)) {
@@ -113,11 +112,12 @@ borrow_begin(struct stream *s, size_t least, bool *empty)
 	if (!section_ours(s))
 		return -EINTR;
 	if (n <= (ssize_t)least) {
-		*empty = n == -EAGAIN;
 		if (n > 0)
 			learn(s, 0);
 		put_unless_settled(s);
-		return n > 0 ? -EAGAIN : n;
+		/* The end of input as well: a read that finds nothing takes an urgent byte off the
+		 * head of the queue, which a peek leaves there. */
+		return n >= 0 ? -EAGAIN : n;
 	}
 	s->more = (size_t)n == borrow_size(s);
 	s->taken = 0;

@@ -88,10 +88,10 @@ borrow_take_hot(int fd, void *buf, size_t n)
 }
 
 /* With the section entered, nothing borrowed, and the thread ready to hold: peeks. > 0: so much is
- * borrowed, more than `least`; 0: the end of input; -EAGAIN: nothing is there, or no more than
- * `least`, or it cannot be done now (*asked tells whether the kernel was asked and has nothing);
- * -EINTR: a handler settled the section; another -errno: the kernel's answer to a read. */
-ssize_t borrow_begin(struct stream *s, size_t least, bool *empty);
+ * borrowed, more than `least`; -EAGAIN: no more than `least` is there, or it cannot be done
+ * now; -EINTR: a handler settled the section; another -errno: the kernel's answer to a
+ * read, which it will not give again. */
+ssize_t borrow_begin(struct stream *s, size_t least);
 
 /* With the section entered, and more wanted than is left: peeks again, from `taken`. True: the rest is
  * all that the kernel has. False: nothing changed. */

@@ -69,16 +69,12 @@ reader_meets_borrow(struct stream *s)
 static enum decision
 begin_borrow(struct stream *s, const struct request *q, ssize_t *result)
 {
-	bool empty;
-
-	*result = borrow_begin(s, q->flags & MSG_PEEK ? 0 : q->n, &empty);
+	*result = borrow_begin(s, q->flags & MSG_PEEK ? 0 : q->n);
 	if (*result > 0)
 		return SERVED;
 	if (*result == -EINTR)
 		return AGAIN;
-	if (*result != -EAGAIN)
-		return ANSWERED;
-	return empty && must_not_wait(s, q->flags) ? ANSWERED : NATIVE;
+	return *result == -EAGAIN ? NATIVE : ANSWERED;
 }
 
 /* How many bytes of `q` the borrow can answer; 0: not all that it wants. `fresh`: just made. */

@@ -341,26 +341,45 @@ a_peek_for_more_gets_all_that_is_there(void **state)
 	assert_memory_equal(fake.fd[A].arrived, "qrst", 4);
 }
 
-static void
-what_the_peek_finds_is_the_answer(void **state)
+static struct stream *
+read_dry(void)
 {
 	struct stream *s = accepted(A, AF_INET);
-	char buf[4];
 
-	(void)state;
 	nonblocking(s);
 	arrive(s, "abcd");
 	assert_read(s, "abcd", 4);
+	fake.calls[FAKE_RECVMSG] = 0;
+	return s;
+}
+
+static void
+an_error_that_the_peek_took_is_the_answer(void **state)
+{
+	struct stream *s = read_dry();
+	char buf[4];
+
+	(void)state;
 	fake_fail(FAKE_RECVMSG, 1, ECONNRESET);
 	assert_int_equal(app_read(s, buf, 4), -ECONNRESET);
-	fake.fd[A].eof = true;
-	fake.calls[FAKE_RECVMSG] = 0;
-	assert_int_equal(app_read(s, buf, 4), 0);
 	assert_int_equal(calls(), 1);
-	fake.fd[A].eof = false;
-	fake.calls[FAKE_RECVMSG] = 0;
+	assert_null(s->borrow);
+}
+
+/* An urgent byte at the head of the queue is taken off by the read that skips it, by a peek it is not:
+ * the peer of a server that closes then got a reset where it should have got an end. */
+static void
+a_peek_that_finds_nothing_is_no_answer(void **state)
+{
+	struct stream *s = read_dry();
+	char buf[4];
+
+	(void)state;
 	assert_int_equal(app_read(s, buf, 4), -EAGAIN);
-	assert_int_equal(calls(), 1);
+	assert_int_equal(calls(), 2);
+	fake.fd[A].eof = true;
+	assert_int_equal(app_read(s, buf, 4), 0);
+	assert_int_equal(calls(), 4);
 	assert_null(s->borrow);
 }
 
@@ -569,7 +588,8 @@ main(void)
 		T(what_pays_is_tried_again_at_once),
 		T(a_peek_is_answered_and_takes_nothing),
 		T(a_peek_for_more_gets_all_that_is_there),
-		T(what_the_peek_finds_is_the_answer),
+		T(an_error_that_the_peek_took_is_the_answer),
+		T(a_peek_that_finds_nothing_is_no_answer),
 		T(a_blocking_read_that_finds_nothing_waits_natively),
 		T(pipelined_input_is_evidence_and_nobody_waits_yet),
 		T(bytes_and_calls_balance),
