@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "../raw_call.h"
 #include "protocol.h"
 
 /* What main does before it calls the command. */
@@ -58,8 +59,5 @@ void spin_ms(int ms);
 /* Blocks in read of the control pipe until the harness wakes us. */
 void wait_for_harness(void);
 int64_t actor_now_ns(void);
-
-/* System calls that no library sees; -errno on failure. */
-long raw_call(long nr, long a, long b, long c, long d, long e);
 
 #endif

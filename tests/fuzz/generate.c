@@ -1,0 +1,377 @@
+/* Programs from seeds. What servers do is likelier than what nobody does: many small reads in a
+ * row, a header and then its body, waits in between. */
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "program.h"
+
+#ifndef MSG_ERRQUEUE
+#define MSG_ERRQUEUE 0x2000
+#endif
+
+/* Steps a group may need. */
+enum { GROUP_MAX = 100, GROUPS_MAX = 5 };
+
+struct generator {
+	struct program *p;
+	uint64_t random;
+	int sent;    /* bytes of the peer so far */
+	int waited;  /* time-outs so far, each a few ms */
+	bool urgent; /* there was an urgent byte: more than one is not promised */
+	bool ended;  /* the peer sends no more, */
+	bool gone;   /* and is not there any more */
+};
+
+static uint32_t
+draw(struct generator *g, uint32_t below)
+{
+	g->random = g->random * UINT64_C(6364136223846793005) + 1442695040888963407;
+	return (uint32_t)((g->random >> 33) * below >> 31);
+}
+
+static bool
+chance(struct generator *g, uint32_t percent)
+{
+	return draw(g, 100) < percent;
+}
+
+static struct step *
+add(struct generator *g, enum op op, int n)
+{
+	struct step *step = &g->p->steps[g->p->nr_steps++];
+
+	*step = (struct step){ .op = (uint8_t)op, .n = n };
+	return step;
+}
+
+static int
+pick(struct generator *g, const int *from, size_t nr)
+{
+	return from[draw(g, (uint32_t)nr)];
+}
+
+#define PICK(g, from) pick(g, from, sizeof(from) / sizeof *(from))
+
+/* ---- the peer ---- */
+
+static int
+send_size(struct generator *g)
+{
+	int kind = (int)draw(g, 100), n;
+
+	if (kind < 35)
+		n = 1 + (int)draw(g, 200);
+	else if (kind < 75)
+		n = 200 + (int)draw(g, 3000);
+	else if (kind < 92)
+		n = 3000 + (int)draw(g, 12000);
+	else
+		n = 10000 + (int)draw(g, MAX_BYTES - 10000);
+	return n < MAX_BYTES - g->sent ? n : MAX_BYTES - g->sent;
+}
+
+static void
+peer_sends(struct generator *g)
+{
+	int n = send_size(g);
+	struct step *step;
+
+	if (n <= 0)
+		return;
+	step = add(g, PEER_SENDS, n);
+	step->pieces = (uint8_t)(chance(g, 60) ? 1 : 1 + draw(g, MAX_PIECES));
+	g->sent += n;
+}
+
+/* A peer that said its last word may still read, and go. */
+static void
+peer_ends(struct generator *g)
+{
+	int kind = (int)draw(g, 100);
+
+	if (kind < 40) {
+		if (!g->ended)
+			add(g, PEER_HALF_CLOSES, 0);
+		g->ended = true;
+	} else if (kind < 55) {
+		add(g, PEER_READS, 0);
+	} else if (kind < 90) {
+		add(g, kind < 72 ? PEER_CLOSES : PEER_RESETS, 0);
+		g->ended = g->gone = true;
+	}
+}
+
+static void
+peer(struct generator *g)
+{
+	int kind = (int)draw(g, 100), first = g->p->nr_steps;
+
+	if (g->gone)
+		return;
+	if (kind >= 91 || g->ended) {
+		peer_ends(g);
+	} else if (kind < 80 || g->urgent) {
+		peer_sends(g);
+	} else if (kind < 86) {
+		add(g, PEER_SENDS_URGENT, 1);
+		g->sent++;
+		g->urgent = true;
+	} else {
+		add(g, PEER_READS, 0);
+	}
+	if (g->p->nr_steps > first && chance(g, 60))
+		g->p->steps[first].flags = FLAG_UNSEEN;
+}
+
+/* ---- receiving ---- */
+
+static int
+read_size(struct generator *g)
+{
+	static const int edges[] = { 0, 1, 15, 16, 17, 63, 64, 65, 4095, 4096, 32768 };
+	int kind = (int)draw(g, 100);
+
+	if (kind < 60)
+		return 1 + (int)draw(g, 64);
+	if (kind < 80)
+		return 1 + (int)draw(g, 2000);
+	if (kind < 90)
+		return PICK(g, edges);
+	return 1 + (int)draw(g, MAX_READ);
+}
+
+static int
+read_flags(struct generator *g)
+{
+	static const int odd[] = { MSG_TRUNC,
+				   MSG_OOB,
+				   MSG_OOB | MSG_PEEK,
+				   MSG_PEEK | MSG_TRUNC,
+				   MSG_ERRQUEUE,
+				   MSG_CMSG_CLOEXEC,
+				   MSG_PEEK | MSG_WAITALL,
+				   MSG_OOB | MSG_WAITALL };
+	int flags = 0;
+
+	if (chance(g, 10))
+		return PICK(g, odd);
+	if (chance(g, 30))
+		flags |= MSG_DONTWAIT;
+	if (chance(g, 30))
+		flags |= MSG_PEEK;
+	if (chance(g, 20))
+		flags |= MSG_WAITALL;
+	if (chance(g, 10))
+		flags |= MSG_NOSIGNAL;
+	return flags;
+}
+
+static void
+add_read(struct generator *g, int op, int n, int flags)
+{
+	struct step *step = add(g, (enum op)op, n);
+
+	if (op != DO_READ && op != DO_RECV)
+		step->pieces = (uint8_t)(1 + draw(g, MAX_PIECES));
+	if (op >= DO_RECV && op <= DO_RECVMMSG)
+		step->flags = flags;
+}
+
+static int
+common_read(struct generator *g)
+{
+	static const int ops[] = { DO_READ, DO_READ,  DO_RECV,     DO_RECV,
+				   DO_RECV, DO_READV, DO_RECVFROM, DO_RECVMSG };
+
+	return PICK(g, ops);
+}
+
+/* Many small reads by the same call, of one size or of many. */
+static void
+run_of_reads(struct generator *g)
+{
+	int op = common_read(g), nr = 2 + (int)draw(g, 40), n = 1 + (int)draw(g, 64);
+	bool fixed = chance(g, 60);
+	int flags = chance(g, 25) ? MSG_DONTWAIT : 0;
+
+	for (int i = 0; i < nr; i++)
+		add_read(g, op, fixed ? n : 1 + (int)draw(g, 64), flags);
+}
+
+static void
+headers_and_bodies(struct generator *g)
+{
+	int op = common_read(g), header = 1 + (int)draw(g, 8), nr = 1 + (int)draw(g, 8);
+	int flags = chance(g, 30) ? MSG_WAITALL : 0;
+
+	for (int i = 0; i < nr; i++) {
+		if (chance(g, 20))
+			add_read(g, DO_RECV, header, MSG_PEEK | MSG_DONTWAIT);
+		add_read(g, op, header, flags);
+		add_read(g, op, 1 + (int)draw(g, 1200), flags);
+	}
+}
+
+static void
+any_read(struct generator *g)
+{
+	int op = DO_READ + (int)draw(g, DO_SYSCALL_READ - DO_READ + 1);
+
+	add_read(g, op, read_size(g), read_flags(g));
+}
+
+/* ---- the rest ---- */
+
+static int
+wait_time(struct generator *g)
+{
+	if (g->waited >= 2 || chance(g, 85))
+		return 0;
+	g->waited++;
+	return 1;
+}
+
+static void
+wait(struct generator *g)
+{
+	static const int wanted[] = { POLLIN,
+				      POLLIN,
+				      POLLIN | POLLOUT,
+				      POLLIN | POLLPRI | POLLRDHUP,
+				      POLLOUT,
+				      POLLPRI,
+				      0 };
+	int op = DO_POLL + (int)draw(g, DO_EPOLL_WAIT - DO_POLL + 1);
+
+	add(g, (enum op)op, wait_time(g))->flags = PICK(g, wanted);
+}
+
+static void
+change_epoll(struct generator *g)
+{
+	static const int how[] = { 0, 0, (int)EPOLLET, (int)EPOLLET, EPOLLONESHOT };
+	static const int wanted[] = { EPOLLIN, EPOLLIN, EPOLLIN | EPOLLRDHUP,
+				      EPOLLIN | EPOLLOUT, EPOLLPRI };
+
+	if (chance(g, 10))
+		add(g, DO_EPOLL_DELETE, 0);
+	else
+		add(g, DO_EPOLL_SET, 0)->flags = PICK(g, wanted) | PICK(g, how);
+	add(g, DO_EPOLL_WAIT, 0);
+}
+
+static void
+set_option(struct generator *g)
+{
+	static const int lowats[] = { -1, 0, 1, 2, 10, 100, 3000 };
+	int kind = (int)draw(g, 100);
+
+	if (kind < 30)
+		add(g, chance(g, 50) ? DO_NONBLOCK_FCNTL : DO_NONBLOCK_IOCTL,
+		    chance(g, 60));
+	else if (kind < 50)
+		add(g, DO_RCVLOWAT, PICK(g, lowats));
+	else if (kind < 70)
+		add(g, DO_RCVTIMEO, chance(g, 60) ? 4 : 0);
+	else if (kind < 78)
+		add(g, DO_PEEK_OFF, (int)draw(g, 4) - 1);
+	else if (kind < 86)
+		add(g, DO_OOBINLINE, chance(g, 70));
+	else if (kind < 90)
+		add(g, DO_INQ, chance(g, 70));
+	else
+		add(g, DO_SHUTDOWN, (int)draw(g, 3));
+}
+
+static void
+ask(struct generator *g)
+{
+	add(g, (enum op)(DO_FIONREAD + draw(g, DO_ERROR - DO_FIONREAD + 1)), 0);
+}
+
+/* What is written to a peer that has gone comes back as a reset, at a time that the library may
+ * choose. */
+static void
+put(struct generator *g)
+{
+	int nr = 1 + (int)draw(g, 4);
+
+	for (int i = 0; i < nr && !g->gone; i++)
+		add(g, DO_WRITE, 1 + (int)draw(g, chance(g, 90) ? 60 : 2000));
+}
+
+static void
+duplicate(struct generator *g)
+{
+	if (chance(g, 40))
+		add(g, DO_CLOSE_DUP, 0);
+	else
+		add(g, DO_DUP, (int)draw(g, 4));
+}
+
+static void
+group(struct generator *g)
+{
+	int kind = (int)draw(g, 100), first = g->p->nr_steps;
+
+	if (kind < 34)
+		run_of_reads(g);
+	else if (kind < 48)
+		headers_and_bodies(g);
+	else if (kind < 62)
+		any_read(g);
+	else if (kind < 74)
+		wait(g);
+	else if (kind < 79)
+		change_epoll(g);
+	else if (kind < 83)
+		set_option(g);
+	else if (kind < 89)
+		ask(g);
+	else if (kind < 98)
+		put(g);
+	else
+		duplicate(g);
+	for (int i = first; i < g->p->nr_steps && chance(g, 50); i++)
+		g->p->steps[i].via = 1;
+}
+
+/* How a server begins. */
+static void
+opening(struct generator *g)
+{
+	if (chance(g, 45))
+		add(g, chance(g, 80) ? DO_NONBLOCK_FCNTL : DO_NONBLOCK_IOCTL, 1);
+	if (chance(g, 25))
+		change_epoll(g);
+	if (chance(g, 20))
+		put(g);
+}
+
+void
+program_generate(struct program *p, uint64_t seed, enum transport transport)
+{
+	struct generator g = { .p = p };
+	int nr_bursts;
+
+	memset(p, 0, sizeof *p);
+	p->seed = seed;
+	p->transport = transport;
+	g.random = seed * 2 + (uint64_t)transport + UINT64_C(0x853c49e6748fea9b);
+	draw(&g, 2);
+	p->reader_connects = chance(&g, 30);
+	opening(&g);
+	nr_bursts = 1 + (int)draw(&g, 8);
+	for (int i = 0; i < nr_bursts; i++) {
+		int nr = 1 + (int)draw(&g, GROUPS_MAX);
+
+		if (p->nr_steps > MAX_STEPS - (GROUPS_MAX + 1) * GROUP_MAX)
+			break;
+		peer(&g);
+		for (int j = 0; j < nr; j++)
+			group(&g);
+	}
+	add(&g, DO_CLOSE, 0);
+}

@@ -1,0 +1,41 @@
+/*
+ * peer.h - one reader and its peer: starts it, natively or preloaded, and takes it through
+ * programs.
+ *
+ * Owns: the child, the pipes, the memory it shares, the peer's sockets. Threads: one. Every wait
+ * is bounded; a reader that does not answer is killed, and started anew for the next
+ * program.
+ */
+#ifndef FUZZ_PEER_H
+#define FUZZ_PEER_H
+
+#include <sys/types.h>
+
+#include "program.h"
+
+/* How the reader runs; EAGERLY: it reads ahead whether it pays or not. */
+enum way { NATIVELY, PRELOADED_AS_IS, EAGERLY, NR_WAYS };
+
+struct peer {
+	enum way way;
+	struct shared *shared;
+	pid_t pid;  /* 0: not running */
+	int memory; /* what is shared */
+	int up, down, listeners[NR_TRANSPORTS];
+	int fd;         /* -1: not connected */
+	uint64_t taken; /* bytes of the reader's that came, */
+	uint32_t sum;   /* and a sum of them */
+	long borrows;   /* of the readers that have ended */
+};
+
+/* The directory takes sockets and what a reader leaves at its exit. Dies if that is not to be had. */
+void peer_init(struct peer *peer, enum way way, const char *directory);
+
+/* Runs `p`: its results are in peer->shared. False: the reader died or did not answer at step
+ * peer->shared->at, why is said in `what`. */
+bool peer_run(struct peer *peer, const struct program *p, const char **what);
+
+/* Ends the reader, by its own exit, which adds to peer->borrows. */
+void peer_stop(struct peer *peer);
+
+#endif

@@ -1,0 +1,62 @@
+/* Each with what it found. fuzz prints them in this form. */
+#include "remembered.h"
+
+#include <string.h>
+
+enum { MOST_STEPS = 16 };
+
+static const struct {
+	int transport, reader_connects;
+	struct step steps[MOST_STEPS];
+} programs[] = {
+	/* A peek that found nothing was taken for the answer, and left the urgent byte in the
+	 * queue that a read takes off: the close became a reset. On TCP, on AF_UNIX, and where
+	 * the peek found the end of input. */
+	{ TCP,
+	  1,
+	  { { PEER_SENDS, 0, 0, 36, 0 },
+	    { DO_RECV, 0, 0, 36, 0 },
+	    { PEER_SENDS_URGENT, 0, 0, 1, 0 },
+	    { DO_RECV, 0, 0, 1, 0 },
+	    { DO_CLOSE, 0, 0, 0, 0 } } },
+	{ UNIX,
+	  0,
+	  { { DO_NONBLOCK_FCNTL, 0, 0, 1, 0 },
+	    { PEER_SENDS, 0, 0, 53, 0 },
+	    { DO_RECV, 0, 0, 52, 0 },
+	    { DO_READ, 0, 0, 1, 0 },
+	    { PEER_SENDS_URGENT, 0, 0, 1, 0 },
+	    { DO_READ, 0, 0, 1, 0 },
+	    { DO_CLOSE, 0, 0, 0, 0 } } },
+	{ TCP,
+	  0,
+	  { { PEER_SENDS, 0, 0, 36, 0 },
+	    { DO_RECV, 0, 0, 36, 0 },
+	    { PEER_SENDS_URGENT, 0, 0, 1, 0 },
+	    { PEER_HALF_CLOSES, 0, 0, 0, 0 },
+	    { DO_RECV, 0, 0, 1, 0 },
+	    { DO_CLOSE, 0, 0, 0, 0 } } },
+	/* What TCP_INQ adds has no room in a recvmsg without a buffer for it, and msg_flags say
+	 * so; a read from memory did not. */
+	{ TCP,
+	  0,
+	  { { PEER_SENDS, 0, 0, 122, 0 },
+	    { DO_RECVMSG, 0, 0, 1, 0 },
+	    { DO_INQ, 0, 0, 1, 0 },
+	    { DO_RECVMSG, 0, 0, 1, 0 },
+	    { DO_CLOSE, 0, 0, 0, 0 } } },
+};
+
+bool
+remembered(struct program *p, int i)
+{
+	if (i >= (int)(sizeof programs / sizeof *programs))
+		return false;
+	memset(p, 0, sizeof *p);
+	p->transport = programs[i].transport;
+	p->reader_connects = programs[i].reader_connects;
+	memcpy(p->steps, programs[i].steps, sizeof programs[i].steps);
+	while (p->steps[p->nr_steps++].op != DO_CLOSE)
+		;
+	return true;
+}
