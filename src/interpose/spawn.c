@@ -7,9 +7,12 @@
 pid_t
 spawn_forked(pid_t pid)
 {
-	/* The child finds its tables wiped by the kernel, at its first entry. */
+	/* The child finds its tables wiped by the kernel. It enters now: a call that a handler
+	 * interrupted, and we are in that handler, is to go on with what is true there. */
 	if (pid)
 		life_fork_parent(pid);
+	else if (self.ready)
+		self_enter();
 	return pid;
 }
 

@@ -62,7 +62,7 @@ peek(struct stream *s)
 {
 	struct iovec iov = { s->borrow, borrow_size(s) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t n = sys_recvmsg(s->fd, &msg, MSG_PEEK | MSG_DONTWAIT);
+	ssize_t n = sys_recvmsg(stream_fd(s), &msg, MSG_PEEK | MSG_DONTWAIT);
 
 	count_kernel(s, RECEIVED, 0);
 	return n;
@@ -163,9 +163,13 @@ scatter(const struct iovec *iov, int nr_iov, const char *from, size_t n)
 enum outcome
 borrow_serve(struct stream *s, const struct iovec *iov, int nr_iov, size_t n, bool peek)
 {
+	char *borrow = __atomic_load_n(&s->borrow, __ATOMIC_ACQUIRE);
 	uint64_t r = stream_read_word(s);
+	struct record *rec = stream_record(s);
 
-	scatter(iov, nr_iov, s->borrow + r_next(r), n);
+	if (r_end(r) - r_next(r) < n)
+		return SETTLED; /* a handler has forked, and this is the child */
+	scatter(iov, nr_iov, borrow + r_next(r), n);
 	if (peek) {
 		if (!section_ours(s))
 			return SETTLED;
@@ -175,8 +179,10 @@ borrow_serve(struct stream *s, const struct iovec *iov, int nr_iov, size_t n, bo
 	/* From the commit on it counts as read, so the counts come first. */
 	count_served(s, n, false);
 	if (!word_commit(&s->r, r, r + ((uint64_t)n << W_BITS))) {
-		count_add_own(&s->rec->flow[RECEIVED].held_calls, (uint64_t)-1);
-		count_add_own(&s->rec->flow[RECEIVED].held_bytes, -(uint64_t)n);
+		if (rec == stream_record(s)) { /* else this is the child, too */
+			count_add_own(&rec->flow[RECEIVED].held_calls, (uint64_t)-1);
+			count_add_own(&rec->flow[RECEIVED].held_bytes, -(uint64_t)n);
+		}
 		return SETTLED;
 	}
 	borrow_evidence(s);
@@ -246,8 +252,8 @@ borrow_settle(struct stream *s)
 		outcome = borrow_settle_locked(s);
 		section_leave(s);
 	} while (outcome == SETTLED);
-	if (outcome == FAILED && !sys_cookie(s->fd))
-		stream_forget(s->fd);
+	if (outcome == FAILED && !sys_cookie(stream_fd(s)))
+		stream_forget(stream_fd(s));
 }
 
 void

@@ -55,17 +55,21 @@ borrow_take_marked(struct stream *s, void *buf, size_t n, bool small)
 {
 	struct thread *thread = self.thread;
 	bool done = false;
+	char *borrow;
 	uint64_t r;
 
 	if (!hot_begin(thread, s))
 		return false;
+	/* Before the reader: where a handler has forked meanwhile, both are gone. */
+	borrow = __atomic_load_n(&s->borrow, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	r = stream_read_word(s);
 	if (__atomic_load_n(&s->reader, __ATOMIC_RELAXED) == self.tid &&
 	    !w_holder(stream_word(s)) && n < r_end(r) - r_next(r)) {
 		if (small)
-			hot_copy(buf, s->borrow + r_next(r), n);
+			hot_copy(buf, borrow + r_next(r), n);
 		else
-			memcpy(buf, s->borrow + r_next(r), n);
+			memcpy(buf, borrow + r_next(r), n);
 		done = thread->hot == s && hot_commit(&s->r, r, r + (n << W_BITS));
 		if (done) {
 			count_served(s, n, small);

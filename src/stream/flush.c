@@ -27,7 +27,7 @@ count_flush(struct stream *s, enum flush_reason reason)
 					  (uint64_t)held_ns)],
 		  1);
 	count_add(&totals->hold_ns, (uint64_t)held_ns);
-	count_add(&s->rec->rare[SENT].flushes[reason], 1);
+	count_add(&stream_record(s)->rare[SENT].flushes[reason], 1);
 }
 
 /* A reply of which a piece already left would wait for the peer's delayed ACK (Nagle). */
@@ -44,7 +44,7 @@ needs_push(struct stream *s, enum flush_reason reason)
 static void
 set_nodelay(const struct stream *s, int on)
 {
-	sys_setsockopt(s->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	sys_setsockopt(stream_fd(s), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 }
 
 void
@@ -95,7 +95,7 @@ refusal(int err)
 static void
 count_lost(struct stream *s, uint32_t held, int err)
 {
-	count_add(&s->rec->flow[SENT].discarded, held);
+	count_add(&stream_record(s)->flow[SENT].discarded, held);
 	count_add(&region_get()->totals.discarded[DISCARD_RESET], held);
 	if (!gone(err))
 		count_error(OP_WRITE, err);
@@ -227,7 +227,7 @@ stream_flush(struct stream *s, enum flush_reason reason)
 		section_leave(s);
 	} while (outcome == SETTLED);
 	if (outcome == FAILED && gone(s->err))
-		stream_forget(s->fd);
+		stream_forget(stream_fd(s));
 	return outcome == REFUSED ? -EAGAIN : 0;
 }
 
@@ -239,21 +239,22 @@ raise_buffer(struct stream *s)
 	int old = 0, new;
 	socklen_t len = sizeof(old);
 
-	if (sys_getsockopt(s->fd, SOL_SOCKET, SO_SNDBUF, &old, &len) < 0)
+	if (sys_getsockopt(stream_fd(s), SOL_SOCKET, SO_SNDBUF, &old, &len) < 0)
 		return;
 	new = old / 2 + (int)stream_held(s) + SLACK;
-	sys_setsockopt(s->fd, SOL_SOCKET, SO_SNDBUF, &new, sizeof(new));
+	sys_setsockopt(stream_fd(s), SOL_SOCKET, SO_SNDBUF, &new, sizeof(new));
 	len = sizeof(new);
-	if (sys_getsockopt(s->fd, SOL_SOCKET, SO_SNDBUF, &new, &len) == 0 && new < old) {
+	if (sys_getsockopt(stream_fd(s), SOL_SOCKET, SO_SNDBUF, &new, &len) == 0 &&
+	    new < old) {
 		old /= 2;
-		sys_setsockopt(s->fd, SOL_SOCKET, SO_SNDBUF, &old, sizeof(old));
+		sys_setsockopt(stream_fd(s), SOL_SOCKET, SO_SNDBUF, &old, sizeof(old));
 	}
 }
 
 void
 stream_drain(struct stream *s, enum flush_reason reason)
 {
-	struct pollfd pfd = { .fd = s->fd, .events = POLLOUT };
+	struct pollfd pfd = { .fd = stream_fd(s), .events = POLLOUT };
 	int64_t until = 0, now;
 
 	borrow_settle(s);
@@ -274,7 +275,7 @@ stream_drain(struct stream *s, enum flush_reason reason)
 		section_enter(s);
 		held = stream_held(s);
 		if (empty_chunk(s) == DONE) {
-			count_add(&s->rec->flow[SENT].discarded, held);
+			count_add(&stream_record(s)->flow[SENT].discarded, held);
 			count_add(&region_get()->totals.discarded[DISCARD_EXIT], held);
 		}
 		section_leave(s);
@@ -288,6 +289,6 @@ stream_error(struct stream *s)
 
 	if (!gone(err))
 		return err;
-	stream_forget(s->fd);
+	stream_forget(stream_fd(s));
 	return 0;
 }

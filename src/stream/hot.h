@@ -42,13 +42,13 @@ hot_copy(char *to, const char *from, size_t n)
 enum { HOT_DEPTH = 640 };
 
 /* Sets the mark. False: it was set, or a section is under way: we are a handler, and what we
- * interrupted has to be settled first. */
+ * interrupted has to be settled first; or a handler has forked, and this is the child. */
 static inline __attribute__((always_inline)) bool
 hot_begin(struct thread *thread, struct stream *s)
 {
 	uintptr_t sp;
 
-	if (self.inside || thread->hot)
+	if (self.inside || !thread || thread->hot)
 		return false;
 #if defined(__x86_64__)
 	__asm__ volatile("movq %%rsp, %0" : "=r"(sp));
@@ -66,6 +66,16 @@ static inline __attribute__((always_inline)) void
 hot_end(struct thread *thread)
 {
 	__atomic_store_n(&thread->hot, NULL, __ATOMIC_RELEASE);
+}
+
+/* What the next call may take the hot path with has been noted in `hot`. If a handler forked just
+ * before, this thread has no record any more: then it may not. */
+static inline void
+hot_keep(struct stream **hot)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (!self.thread)
+		*hot = NULL;
 }
 
 /* The commit: one instruction, so that a handler of the same thread makes it fail, but no bus

@@ -137,6 +137,7 @@ make_hot(struct stream *s)
 {
 	self.hot_read = self.tally && !turn_cooled() ? s : NULL;
 	self.hot_read_fd = s->fd;
+	hot_keep(&self.hot_read);
 }
 
 /* True: *result is what the call returns. */
@@ -207,7 +208,7 @@ reader_begin(struct stream *s, struct msghdr *msg, size_t n, int flags, bool ser
 		return READ_NATIVE;
 	if (turn_owes()) {
 		if (!(flags & WAITING_FLAGS) && !(s->options & OPTION_RCVLOWAT)) {
-			*result = sys_recvmsg(s->fd, msg, flags | MSG_DONTWAIT);
+			*result = sys_recvmsg(stream_fd(s), msg, flags | MSG_DONTWAIT);
 			if (*result != -EAGAIN)
 				return READ_MADE;
 			count_kernel(s, RECEIVED, 0);

@@ -30,7 +30,9 @@ reader_enter(struct stream *s)
 static inline void
 reader_leave(struct stream *s)
 {
-	__atomic_fetch_sub(&s->nr_readers, 1, __ATOMIC_RELEASE);
+	/* 0: a handler has forked, and this is the child. */
+	if (__builtin_expect(__atomic_load_n(&s->nr_readers, __ATOMIC_RELAXED) != 0, 1))
+		__atomic_fetch_sub(&s->nr_readers, 1, __ATOMIC_RELEASE);
 }
 
 /* A read of `n` bytes would be served from a borrow, as far as the reads before tell. To be asked

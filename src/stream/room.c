@@ -13,7 +13,7 @@ room_ask(struct stream *s)
 	socklen_t len = sizeof(mem);
 
 	s->room = 0;
-	if (sys_getsockopt(s->fd, SOL_SOCKET, SO_MEMINFO, mem, &len) < 0)
+	if (sys_getsockopt(stream_fd(s), SOL_SOCKET, SO_MEMINFO, mem, &len) < 0)
 		return;
 	used = mem[SK_MEMINFO_WMEM_QUEUED] > mem[SK_MEMINFO_WMEM_ALLOC]
 		       ? mem[SK_MEMINFO_WMEM_QUEUED]

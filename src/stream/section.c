@@ -26,7 +26,8 @@ section_counted(struct stream *s, ssize_t r)
 		return;
 	count_kernel(s, SENT, r > 0 ? (uint64_t)r : 0);
 	if (r > (ssize_t)self.flight_held)
-		count_add(&s->rec->flow[SENT].app_bytes, (uint64_t)r - self.flight_held);
+		count_add(&stream_record(s)->flow[SENT].app_bytes,
+			  (uint64_t)r - self.flight_held);
 }
 
 /* What the interrupted flight of `s` achieved; what it has not begun is cancelled. Returns the new
@@ -209,15 +210,20 @@ static bool
 try_lock(struct stream *s, bool drop, uintptr_t sp)
 {
 	uint64_t w = stream_word(s), locked;
+	uint32_t tid = self.tid;
 
 	if (w_holder(w))
 		return false;
-	locked = drop ? w_make(self.tid, 0, 0) : w_make(self.tid, w_head(w), w_tail(w));
+	locked = drop ? w_make(tid, 0, 0) : w_make(tid, w_head(w), w_tail(w));
 	self.inside_sp = sp;
 	self.inside = s;
 	if (!__atomic_compare_exchange_n(&s->w, &w, locked, false, __ATOMIC_ACQUIRE,
 					 __ATOMIC_RELAXED))
 		return false;
+	if (self.tid != tid) { /* it forked, and this is the child: locked by nobody */
+		word_commit(&s->w, locked, 0);
+		return false;
+	}
 	/* A handler that came in between had sections of its own. */
 	self.inside_sp = sp;
 	self.inside = s;
@@ -229,6 +235,9 @@ enter(struct stream *s, bool drop, uintptr_t sp)
 {
 	unsigned spins = 0;
 
+	/* A handler has forked in the middle of this call. */
+	if (__builtin_expect(self.generation != process->generation, 0))
+		self_enter();
 	if ((self.inside && self.inside != s) || (self.thread && self.thread->hot))
 		section_settle();
 	do {
@@ -319,9 +328,12 @@ resumed(struct stream *s)
 		}
 		self.grown = NULL;
 		put_spare(s);
-		settled->stream = NULL;
-		self.nr_settled--;
-		__atomic_fetch_sub(nr, 1, __ATOMIC_RELEASE);
+		if (settled->stream ==
+		    s) { /* else a handler has forked: this is the child */
+			settled->stream = NULL;
+			self.nr_settled--;
+			__atomic_fetch_sub(nr, 1, __ATOMIC_RELEASE);
+		}
 	} while (!unlock(s) && (settled = find_settled(s)));
 }
 
@@ -395,7 +407,7 @@ section_fly(struct stream *s, const struct iovec *own, int nr_own, int flags,
 	for (int i = 0; i < nr_own; i++)
 		f->iov[nr++] = own[i];
 	f->msg.msg_hdr.msg_iovlen = (size_t)nr;
-	return lift_off(s) ? sys_fly(s->fd, f, flags) : 0;
+	return lift_off(s) ? sys_fly(stream_fd(s), f, flags) : 0;
 }
 
 ssize_t
@@ -414,7 +426,7 @@ section_swallow(struct stream *s, uint64_t r, char *to, size_t n)
 	f->iov[0] = (struct iovec){ to, n };
 	if (!lift_off(s))
 		return 0;
-	return sys_swallow(s->fd, f, to ? 0 : MSG_TRUNC);
+	return sys_swallow(stream_fd(s), f, to ? 0 : MSG_TRUNC);
 }
 
 void

@@ -22,7 +22,7 @@ busy_us(const struct stream *s)
 static void
 count_episode(struct stream *s, uint64_t ns)
 {
-	struct flow_rare *rare = &s->rec->rare[SENT];
+	struct flow_rare *rare = &stream_record(s)->rare[SENT];
 	struct totals *totals = &region_get()->totals;
 
 	count_add(&rare->stall_ns, ns);
@@ -36,13 +36,14 @@ stall_begin(struct stream *s)
 {
 	struct stream_cold *cold = stream_cold(s);
 
-	if (!region_get() || __atomic_exchange_n(&s->stalled, 1, __ATOMIC_ACQ_REL))
+	if (!region_get() || s->state != STATE_OPEN ||
+	    __atomic_exchange_n(&s->stalled, 1, __ATOMIC_ACQ_REL))
 		return;
 	__atomic_fetch_add(&process->nr_stalled, 1, __ATOMIC_RELAXED);
 	cold->stall_start_ns = sys_now_ns();
 	cold->stall_busy_us = busy_us(s);
-	count_add(&s->rec->rare[SENT].stall_events, 1);
-	__atomic_store_n(&s->rec->rare[SENT].stall_since_ns,
+	count_add(&stream_record(s)->rare[SENT].stall_events, 1);
+	__atomic_store_n(&stream_record(s)->rare[SENT].stall_since_ns,
 			 (uint64_t)cold->stall_start_ns, __ATOMIC_RELEASE);
 }
 
@@ -61,7 +62,8 @@ stall_end(struct stream *s)
 		if (ns > most)
 			ns = most;
 	}
-	__atomic_store_n(&s->rec->rare[SENT].stall_since_ns, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&stream_record(s)->rare[SENT].stall_since_ns, 0,
+			 __ATOMIC_RELEASE);
 	count_episode(s, ns);
 }
 
@@ -74,7 +76,7 @@ stall_waited(struct stream *s, int64_t start_ns, int64_t end_ns)
 		stall_end(s);
 		return;
 	}
-	count_add(&s->rec->rare[SENT].stall_events, 1);
+	count_add(&stream_record(s)->rare[SENT].stall_events, 1);
 	count_episode(s, (uint64_t)(end_ns - start_ns));
 }
 

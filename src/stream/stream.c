@@ -36,9 +36,9 @@ static enum bypass_reason bypass_new;
 static bool bypass_all;
 static bool kinds_wiped;
 
-/* Where the counts of a stream without a record go. A stream's rec is never NULL, and never
- * unmapped: a racing thread may still add to it after a close. */
-static struct record uncounted;
+/* What an open stream's rec points to is never unmapped: a racing thread may still add to it
+ * after a close. */
+struct record stream_uncounted;
 
 void
 stream_init(void)
@@ -112,12 +112,33 @@ record_at(int fd)
 	return &hot[fd & (LEAF_LEN - 1)];
 }
 
+static bool
+lies_in(const struct stream *s, const struct stream *hot)
+{
+	return hot && s >= hot && s < hot + LEAF_LEN;
+}
+
+int
+stream_fd(const struct stream *s)
+{
+	int fd = __atomic_load_n(&s->fd, __ATOMIC_RELAXED);
+	unsigned i = (unsigned)fd >> LEAF_BITS;
+
+	if (__builtin_expect(lies_in(s, stream_leaf[i]), 1))
+		return (int)(i << LEAF_BITS) + (int)(s - stream_leaf[i]);
+	for (i = 0; i < NR_LEAVES; i++)
+		if (lies_in(s, stream_leaf[i]))
+			return (int)(i << LEAF_BITS) + (int)(s - stream_leaf[i]);
+	return -1;
+}
+
 struct stream_cold *
 stream_cold(const struct stream *s)
 {
-	struct leaf *leaf = (struct leaf *)stream_leaf[(unsigned)s->fd >> LEAF_BITS];
+	int fd = stream_fd(s);
+	struct leaf *leaf = (struct leaf *)stream_leaf[(unsigned)fd >> LEAF_BITS];
 
-	return &leaf->cold[s->fd & (LEAF_LEN - 1)];
+	return &leaf->cold[fd & (LEAF_LEN - 1)];
 }
 
 struct stream *
@@ -211,7 +232,7 @@ static void
 close_record(struct stream *s)
 {
 	__atomic_fetch_sub(&process->nr_streams, 1, __ATOMIC_RELAXED);
-	if (s->rec != &uncounted)
+	if (s->rec != &stream_uncounted)
 		region_close(s->rec, sys_now_ns(), self.tid);
 }
 
@@ -295,7 +316,7 @@ open_stream(struct stream *s, enum role role)
 		rec->mode = s->mode;
 		region_publish(rec);
 	}
-	s->rec = rec ? rec : &uncounted;
+	s->rec = rec ? rec : &stream_uncounted;
 	s->state = STATE_OPEN;
 	__atomic_fetch_add(&process->nr_streams, 1, __ATOMIC_RELAXED);
 	set_kind(s->fd, KIND_STREAM);
@@ -603,8 +624,9 @@ stream_bypass(int fd, enum bypass_reason why)
 	stream_drain(s, FLUSH_ORDER);
 	if (region_get())
 		count_add(&region_get()->totals.bypassed[why], 1);
-	s->rec->bypass = (uint8_t)why;
-	__atomic_store_n(&s->rec->mode, (uint8_t)MODE_BYPASSED, __ATOMIC_RELEASE);
+	stream_record(s)->bypass = (uint8_t)why;
+	__atomic_store_n(&stream_record(s)->mode, (uint8_t)MODE_BYPASSED,
+			 __ATOMIC_RELEASE);
 }
 
 void
@@ -684,7 +706,7 @@ stream_room_changed(int fd)
 bool
 stream_ask_blocking(struct stream *s)
 {
-	int flags = sys_fcntl(s->fd, F_GETFL, 0);
+	int flags = sys_fcntl(stream_fd(s), F_GETFL, 0);
 	uint8_t options = s->options & (uint8_t)~OPTION_NONBLOCK;
 
 	if (flags > 0 && flags & O_NONBLOCK)

@@ -22,6 +22,12 @@
  * number, so what a section did is committed by one instruction that fails when a handler
  * of the same thread settled the section meanwhile (stream/section.h).
  *
+ * So is a record under the feet of a call that a signal handler interrupted, when the handler
+ * forks and returns in the child: the call goes on there with a record that is all zero (or, if
+ * the handler used the number, one that was met anew). Nothing is held in it, no section of it
+ * is the caller's, and so the call ends natively. Whatever such a call may still use it asks
+ * for by stream_fd() and stream_record(), and looks at a chunk before what says that there is one.
+ *
  * Threads: any. Signals: safe. Errors: what cannot be had makes the number plain, or the
  * stream bypassed, counted; never an error for the caller. */
 #include "base/config.h"
@@ -52,7 +58,7 @@ struct stream {
 	/* The write half, and what both halves share. */
 	uint64_t w;         /* L: lock holder << 42 | head << 21 | tail */
 	char *chunk;        /* L: NULL none */
-	struct record *rec; /* C while open: its counts; never NULL then */
+	struct record *rec; /* C while open: its counts; never NULL then; stream_record() */
 	uint32_t cap;       /* L: how far tail may go; 0: nothing is held */
 	uint32_t owner;     /* L: thread whose call took the chunk */
 	uint32_t room;      /* L: bytes the kernel is known to take */
@@ -64,7 +70,7 @@ struct stream {
 		uint64_t writing; /* both: that thread's self.turning */
 	};
 	uint32_t epoch; /* C: number of forks when it was made: another one now: shared */
-	int32_t fd;     /* C */
+	int32_t fd;     /* C; stream_fd() */
 	uint8_t state;   /* L: enum state */
 	uint8_t mode;    /* L: enum mode */
 	uint8_t options; /* A: enum option */
@@ -173,6 +179,21 @@ number_is_plain(int fd)
 /* The same without asking: NULL unless the number is known to be a stream. */
 struct stream *stream_known(int fd);
 struct stream_cold *stream_cold(const struct stream *s);
+
+/* Where the counts of a stream without a record go. */
+extern struct record stream_uncounted HIDDEN;
+
+/* Its counts; never NULL. */
+static inline struct record *
+stream_record(const struct stream *s)
+{
+	struct record *rec = __atomic_load_n(&s->rec, __ATOMIC_RELAXED);
+
+	return __builtin_expect(rec != NULL, 1) ? rec : &stream_uncounted;
+}
+
+/* Its number, told by where it lies: right also where a fork has wiped it. */
+int stream_fd(const struct stream *s);
 
 /* Chunk size of the sent direction in bytes, and of the received one; 0: watched only. */
 static inline uint32_t

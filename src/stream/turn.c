@@ -203,7 +203,7 @@ compact(struct thread *thread)
 static void
 drop_stale(struct thread *thread)
 {
-	if (!thread->nr_held || !list_enter())
+	if (!thread || !thread->nr_held || !list_enter())
 		return;
 	compact(thread);
 	list_leave();
@@ -234,11 +234,13 @@ list(struct thread *thread, const struct stream *s)
 bool
 turn_list(struct stream *s)
 {
+	struct thread *thread;
 	bool listed;
 
 	if (!list_enter())
 		return false;
-	listed = list(self.thread, s);
+	thread = self.thread; /* NULL: a handler has forked, and this is the child */
+	listed = thread && list(thread, s);
 	list_leave();
 	/* Pairs with life_shut(). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -261,13 +263,19 @@ turn_release(void)
 }
 
 static void
-quiesce_ours(int fd, enum flush_reason reason)
+flush_ours(int fd, enum flush_reason reason)
 {
 	struct stream *s = held_by_us(fd);
 
 	if (s)
 		stream_flush(s, reason);
-	s = borrowed_by_us(fd);
+}
+
+static void
+settle_ours(int fd)
+{
+	struct stream *s = borrowed_by_us(fd);
+
 	if (s)
 		borrow_settle(s);
 }
@@ -277,9 +285,11 @@ quiesce_others(void)
 {
 	struct thread *thread = self.thread;
 
-	for (uint32_t i = 0; i < thread->nr_held; i++)
+	for (uint32_t i = 0; thread && i < thread->nr_held; i++) {
 		if (self.awaited != thread->fd[i] + 1)
-			quiesce_ours(thread->fd[i], FLUSH_SLEEP);
+			flush_ours(thread->fd[i], FLUSH_SLEEP);
+		settle_ours(thread->fd[i]);
+	}
 	drop_stale(thread);
 }
 
@@ -289,8 +299,10 @@ turn_make_room(void)
 	struct thread *thread = self.thread;
 
 	drop_stale(thread);
-	for (uint32_t i = 0; i < thread->nr_held / 2; i++)
-		quiesce_ours(thread->fd[i], FLUSH_FULL);
+	for (uint32_t i = 0; thread && i < thread->nr_held / 2; i++) {
+		flush_ours(thread->fd[i], FLUSH_FULL);
+		settle_ours(thread->fd[i]);
+	}
 	drop_stale(thread);
 }
 
@@ -345,7 +357,7 @@ turn_overdue(void)
 	int64_t before = sys_now_ns() - (int64_t)config->delay_us * 500;
 	struct stream *s;
 
-	for (uint32_t i = 0; i < thread->nr_held; i++) {
+	for (uint32_t i = 0; thread && i < thread->nr_held; i++) {
 		s = held_by_us(thread->fd[i]);
 		if (s && stream_cold(s)->first_ns < before)
 			stream_flush(s, FLUSH_DELAY);

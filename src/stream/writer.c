@@ -121,13 +121,15 @@ hold_grow(struct stream *s, uint32_t tail, size_t size, bool *starved)
 	return true;
 }
 
-/* A write that was counted as held was not committed. */
+/* A write that was counted as held, in `rec`, was not committed. */
 static void
-uncount(struct stream *s, size_t n)
+uncount(struct stream *s, struct record *rec, size_t n)
 {
 	section_enter(s);
-	count_add_own(&s->rec->flow[SENT].held_calls, (uint64_t)-1);
-	count_add_own(&s->rec->flow[SENT].held_bytes, -(uint64_t)n);
+	if (rec == stream_record(s)) { /* else a handler has forked: this is the child */
+		count_add_own(&rec->flow[SENT].held_calls, (uint64_t)-1);
+		count_add_own(&rec->flow[SENT].held_bytes, -(uint64_t)n);
+	}
 	section_leave(s);
 }
 
@@ -146,7 +148,9 @@ static enum outcome
 hold(struct stream *s, struct request *q, bool *began)
 {
 	uint32_t tail = w_tail(stream_word(s));
+	struct record *rec = stream_record(s);
 	enum outcome outcome;
+	char *chunk;
 
 	if (tail && !writer_fits(s, tail, q->len) &&
 	    !hold_grow(s, tail, tail + q->len, &q->starved)) {
@@ -159,17 +163,20 @@ hold(struct stream *s, struct request *q, bool *began)
 	}
 	if (!tail && !hold_begin(s, q->len, &q->starved))
 		return REFUSED;
+	chunk = __atomic_load_n(&s->chunk, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (!section_ours(s))
-		return SETTLED; /* so the chunk may have been appended to */
-	gather(s->chunk + tail, q);
+		return SETTLED; /* so the chunk may have been appended to, or be gone */
+	gather(chunk + tail, q);
 	count_held(s, q->len, false);
 	if (!section_commit(s, w_head(stream_word(s)), tail + (uint32_t)q->len)) {
-		uncount(s, q->len);
+		uncount(s, rec, q->len);
 		return SETTLED;
 	}
 	*began = !tail;
 	self.hot = self.tally && !turn_cooled() ? s : NULL;
-	self.hot_fd = (int32_t)s->fd;
+	self.hot_fd = s->fd;
+	hot_keep(&self.hot);
 	if (s->awaited)
 		self.awaited = s->fd + 1;
 	evidence_wrote(s);
@@ -186,7 +193,7 @@ may_hold(struct stream *s, const struct request *q)
 	    !evidence_of_more(s, q->flags))
 		return false;
 	if (!stream_private(s)) {
-		stream_bypass(s->fd, BYPASS_SHARED);
+		stream_bypass(stream_fd(s), BYPASS_SHARED);
 		return false;
 	}
 	section_reap();
@@ -229,7 +236,7 @@ send_rest(struct stream *s, const struct request *q, size_t went)
 		went -= skip;
 	}
 	turn_flush();
-	r = writer_sendmsg(s->fd, &msg, q->flags);
+	r = writer_sendmsg(stream_fd(s), &msg, q->flags);
 	count_kernel(s, SENT, r > 0 ? (uint64_t)r : 0);
 	stall_waited(s, start, sys_now_ns());
 	turn_slept();
@@ -240,7 +247,7 @@ send_rest(struct stream *s, const struct request *q, size_t went)
 static ssize_t
 sent_together(struct stream *s, const struct request *q, size_t went)
 {
-	struct flow *flow = &s->rec->flow[SENT];
+	struct flow *flow = &stream_record(s)->flow[SENT];
 	ssize_t result = (ssize_t)went, r;
 
 	if (went < q->len && !must_not_wait(s, q->flags)) {
@@ -268,7 +275,7 @@ sent_together(struct stream *s, const struct request *q, size_t went)
 static bool
 wait_refused(struct stream *s, int flags)
 {
-	struct pollfd pfd = { .fd = s->fd, .events = POLLOUT };
+	struct pollfd pfd = { .fd = stream_fd(s), .events = POLLOUT };
 
 	stall_begin(s);
 	if (must_not_wait(s, flags))

@@ -32,17 +32,21 @@ writer_append_marked(struct stream *s, const void *buf, size_t n, bool small)
 {
 	struct thread *thread = self.thread;
 	bool done = false;
+	char *chunk;
 	uint64_t w;
 
 	if (!hot_begin(thread, s))
 		return false;
+	/* Before the owner: where a handler has forked meanwhile, both are gone. */
+	chunk = __atomic_load_n(&s->chunk, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	w = stream_word(s);
 	if (__atomic_load_n(&s->owner, __ATOMIC_RELAXED) == self.tid && !w_holder(w) &&
 	    writer_fits(s, w_tail(w), n)) {
 		if (small)
-			hot_copy(s->chunk + w_tail(w), buf, n);
+			hot_copy(chunk + w_tail(w), buf, n);
 		else
-			memcpy(s->chunk + w_tail(w), buf, n);
+			memcpy(chunk + w_tail(w), buf, n);
 		done = thread->hot == s && hot_commit(&s->w, w, w + n);
 		if (done) {
 			count_held(s, n, small);
