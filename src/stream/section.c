@@ -30,29 +30,43 @@ section_counted(struct stream *s, ssize_t r)
 			  (uint64_t)r - self.flight_held);
 }
 
-/* What the interrupted flight of `s` achieved; what it has not begun is cancelled. Returns the new
- * head. If the commit after the flight has already been made, the head has moved (or
- * nothing is held), and nothing is left to account for. */
-static uint32_t
-settle_flight(struct stream *s, uint32_t head, uint32_t tail)
+/* `went` more bytes are held no more. The lock stays. */
+static bool
+commit_went(struct stream *s, uint32_t went)
+{
+	uint64_t w = stream_word(s);
+	uint32_t head = w_head(w) + went, tail = w_tail(w);
+
+	return head == tail ? section_commit(s, 0, 0) : section_commit(s, head, tail);
+}
+
+/* What the interrupted flight of `s` achieved is committed; what it has not begun is cancelled. If the
+ * commit after the flight has already been made, the head has moved (or nothing is held), and
+ * nothing is left to account for. The flight is forgotten last: a handler that interrupts us
+ * finds it, or the commit. */
+static void
+settle_flight(struct stream *s)
 {
 	uint64_t went = __atomic_load_n(&self.flight.msg.msg_len, __ATOMIC_RELAXED);
-	uint32_t held = tail - head;
+	uint32_t flown_head = self.flight_head, held;
+	size_t *own = self.flight_own;
 
+	/* All that before we look whether it is still there. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (self.flying != s || self.flight_settles)
-		return head;
+		return;
 	if (went)
 		section_counted(s, (ssize_t)went);
 	self.flight_counted = true;
+	held = stream_held(s);
+	if (went && held && w_head(stream_word(s)) == flown_head) {
+		s->left = 1;
+		/* The interrupted frame is still there: we run above it. */
+		if (went > held)
+			*own = went - held;
+		commit_went(s, went < held ? (uint32_t)went : held);
+	}
 	forget_flight();
-	if (!went || head != self.flight_head || !held)
-		return head;
-	s->left = 1;
-	if (went <= held)
-		return head + (uint32_t)went;
-	/* The interrupted frame is still there: we run above it. */
-	*self.flight_own = went - held;
-	return tail;
 }
 
 /* The same of one that takes what was read: if it was done, that borrow has ended. */
@@ -62,13 +76,14 @@ settle_swallow(struct stream *s)
 	uint64_t r = self.flight_r;
 	bool done = self.flight.msg.msg_hdr.msg_flags != FLIGHT_UNDONE;
 
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (self.flying != s || !self.flight_settles)
 		return;
+	if (done && stream_read_word(s) == r) {
+		section_swallowed(s, r_next(r) - s->taken);
+		word_commit(&s->r, r, r_anew(r, 0, 0));
+	}
 	forget_flight();
-	if (!done || stream_read_word(s) != r)
-		return;
-	section_swallowed(s, r_next(r) - s->taken);
-	word_commit(&s->r, r, r_anew(r, 0, 0));
 }
 
 static struct settled *
@@ -97,26 +112,27 @@ mark_settled(struct stream *s)
 	__atomic_fetch_add(&stream_cold(s)->nr_settled, 1, __ATOMIC_RELAXED);
 }
 
-/* What earlier calls left held is sent. Returns the new head. */
-static uint32_t
-settle_held(struct stream *s, uint32_t head, uint32_t tail)
+/* What earlier calls left held is sent. Committed before the flight is forgotten, as above. */
+static void
+settle_held(struct stream *s)
 {
+	uint32_t held = stream_held(s);
 	size_t own_went;
 	ssize_t r;
+	bool lost;
 
-	if (!section_commit(s, head, tail))
-		return tail;
+	if (!held)
+		return;
 	r = section_fly(s, NULL, 0, 0, &own_went);
 	if (!section_ours(s))
-		return tail; /* a handler of this handler was here */
+		return; /* a handler of this handler was here */
 	section_counted(s, r);
+	lost = r < 0 && flush_lost(s, held, (int)-r);
+	if (lost)
+		commit_went(s, held);
+	else if (r > 0 && commit_went(s, (uint32_t)r))
+		s->left = 1;
 	section_landed();
-	if (r < 0 && flush_lost(s, tail - head, (int)-r))
-		return tail;
-	if (r <= 0)
-		return head;
-	s->left = 1;
-	return head + (uint32_t)r;
 }
 
 bool
@@ -149,10 +165,22 @@ disown(struct stream *s)
 	return true;
 }
 
+/* A borrow of this thread ends. One that the interrupted section was about to make is foiled by a new
+ * epoch: bytes of it may be read before that section goes on. */
+static void
+settle_borrow(struct stream *s)
+{
+	uint64_t r = stream_read_word(s);
+
+	if (!stream_borrowed(s))
+		word_commit(&s->r, r, r_anew(r, 0, 0));
+	else if (s->reader == self.tid)
+		borrow_settle_locked(s);
+}
+
 static void
 settle(struct stream *s)
 {
-	uint32_t head, tail;
 	uint64_t w;
 
 	mark_settled(s);
@@ -160,25 +188,22 @@ settle(struct stream *s)
 		self.inside = NULL;
 		return; /* an append was faster than the lock that we interrupted */
 	}
-	w = stream_word(s);
-	head = w_head(w);
-	tail = w_tail(w);
 	if (self.pushing)
 		flush_pushed(s);
 	settle_swallow(s);
-	head = settle_flight(s, head, tail);
-	if (head < tail)
-		head = settle_held(s, head, tail);
-	if (head == tail)
-		head = tail = 0;
-	/* Refused: it stays, and nothing is added behind it. */
-	s->cap = tail;
-	s->owner = 0;
-	if (stream_borrowed(s) && s->reader == self.tid)
-		borrow_settle_locked(s);
+	settle_flight(s);
+	if (section_ours(s))
+		settle_held(s);
+	if (section_ours(s))
+		settle_borrow(s);
 	w = stream_word(s);
-	if (w_holder(w) == self.tid)
-		word_commit(&s->w, w, w_make(0, head, tail));
+	/* Else a handler of this handler has done it all. */
+	if (w_holder(w) == self.tid) {
+		/* Refused: it stays, and nothing is added behind it. */
+		s->cap = w_tail(w);
+		s->owner = 0;
+		word_commit(&s->w, w, w_make(0, w_head(w), w_tail(w)));
+	}
 	self.inside = NULL;
 }
 

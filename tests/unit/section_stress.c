@@ -10,24 +10,15 @@
  * owner and its handlers also write single bytes to a stream aside, so that a handler
  * turns to another stream than the one it interrupted; there the bytes are counted.
  *
- * Usage: section_stress [seconds] [seed]. Without: 5 seconds, or a tenth of WEIR_TEST_TIMEOUT if
- * that is longer. Exit status 0 sound, 1 broken. */
-#include "base/config.h"
-#include "base/self.h"
-#include "pool/pool.h"
+ * Usage: section_stress [seconds] [seed] (stress.h). Exit status 0 sound, 1 broken. */
 #include "stream/flush.h"
-#include "stream/keeper.h"
-#include "stream/life.h"
 #include "stream/turn.h"
 #include "stream/writer.h"
-#include <arpa/inet.h>
+#include "stress.h"
 #include <errno.h>
-#include <netinet/in.h>
-#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -36,7 +27,7 @@ enum { OWNER, SECOND, FIRST_HANDLER, SECOND_HANDLER, NR_WRITERS };
 /* Held and own bytes of one flight fit into one buffer of an AF_UNIX socket: a send of more may be
  * mixed with another thread's by the kernel itself. */
 enum { CHUNK = 8192, MOST = 12000, HEAD = 24, NR_SEQ = 1 << 18 };
-enum { QUIET_ROUNDS = 4, ROUND_MS = 60, MS = 1000000 };
+enum { QUIET_ROUNDS = 4, ROUND_MS = 60 };
 
 struct head {
 	uint32_t len, writer;
@@ -45,7 +36,6 @@ struct head {
 };
 _Static_assert(sizeof(struct head) == HEAD, "no padding");
 
-static struct config settings;
 static struct stream *stream;
 static int fd, peer;
 static struct stream *aside;
@@ -62,21 +52,7 @@ static volatile bool busy[NR_WRITERS];
 
 static sigjmp_buf back;
 static volatile bool may_jump;
-static pthread_t owner;
-static unsigned long jumps, handled, rounds, records;
-
-static void
-broken(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fputs("BROKEN: ", stdout);
-	vprintf(format, args);
-	printf(" (round %lu)\n", rounds);
-	fflush(stdout);
-	_exit(1);
-}
+static unsigned long jumps, handled, records;
 
 static uint64_t
 sum_of(const struct head *h)
@@ -111,7 +87,7 @@ write_whole(struct stream *s, const char *buf, size_t n)
 		writer_sent(s, n, r);
 	} while (r == -EINTR); /* it had to wait for the peer */
 	if (r != (ssize_t)n)
-		broken("a write of %zu returned %zd", n, r);
+		stress_broken("a write of %zu returned %zd", n, r);
 }
 
 static void
@@ -163,7 +139,7 @@ handler(int sig)
 		write_aside();
 	write_record(me, HEAD + seq[me] % 150, buf);
 	handled++;
-	if (!may_jump || rounds < QUIET_ROUNDS || handled % 4)
+	if (!may_jump || stress_round < QUIET_ROUNDS || handled % 4)
 		return;
 	for (unsigned w = 0; w < NR_WRITERS; w++)
 		if (w != SECOND && busy[w]) {
@@ -171,8 +147,7 @@ handler(int sig)
 			busy[w] = false;
 		}
 	jumps++;
-	section_settle();
-	pool_jumped(self.tid);
+	stress_jumps();
 	siglongjmp(back, 1);
 }
 
@@ -238,20 +213,6 @@ flusher(void *unused)
 	return NULL;
 }
 
-static void *
-storm(void *unused)
-{
-	unsigned random = 3;
-
-	(void)unused;
-	while (!stop) {
-		pthread_kill(owner, rand_r(&random) % 2 ? SIGUSR1 : SIGUSR2);
-		for (volatile int i = rand_r(&random) % 40000; i > 0; i--)
-			;
-	}
-	return NULL;
-}
-
 /* ---- the peer ---- */
 
 static bool
@@ -263,7 +224,7 @@ read_whole(char *buf, size_t n)
 		if (r == 0 && have == 0)
 			return false;
 		if (r <= 0)
-			broken("end in the middle of a record");
+			stress_broken("end in the middle of a record");
 		have += (size_t)r;
 		__atomic_fetch_add(&received, (uint64_t)r, __ATOMIC_RELAXED);
 	}
@@ -280,19 +241,19 @@ reader(void *unused)
 	while (read_whole((char *)&h, HEAD)) {
 		if (h.writer >= NR_WRITERS || h.len < HEAD || h.len > MOST ||
 		    h.sum != sum_of(&h))
-			broken("torn: writer %u, number %u", h.writer, h.seq);
+			stress_broken("torn: writer %u, number %u", h.writer, h.seq);
 		if (h.len > HEAD && !read_whole(buf + HEAD, h.len - HEAD))
-			broken("cut: writer %u, number %u", h.writer, h.seq);
+			stress_broken("cut: writer %u, number %u", h.writer, h.seq);
 		for (uint32_t i = HEAD; i < h.len; i++)
 			if ((uint8_t)buf[i] != filler(&h, i))
-				broken("torn: writer %u, number %u at %u", h.writer,
-				       h.seq, i);
+				stress_broken("torn: writer %u, number %u at %u",
+					      h.writer, h.seq, i);
 		if (h.seq <= last[h.writer])
-			broken("writer %u: %u after %u", h.writer, h.seq,
-			       last[h.writer]);
+			stress_broken("writer %u: %u after %u", h.writer, h.seq,
+				      last[h.writer]);
 		if (h.writer >= FIRST_HANDLER && h.seen > last[OWNER])
-			broken("a handler's record overtook %u, after %u", h.seen,
-			       last[OWNER]);
+			stress_broken("a handler's record overtook %u, after %u",
+				      h.seen, last[OWNER]);
 		last[h.writer] = h.seq;
 		came[h.writer][h.seq] = 1;
 		records++;
@@ -314,68 +275,15 @@ aside_reader(void *unused)
 /* ---- a round ---- */
 
 static void
-fail(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static void
-close_stream(int number)
-{
-	stream_close_begin(number);
-	close(number);
-	stream_close_end(number);
-}
-
-static void
-connect_tcp(void)
-{
-	struct sockaddr_in addr = { .sin_family = AF_INET,
-				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(addr);
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
-
-	stream_made_socket(listener, AF_INET, SOCK_STREAM, 0);
-	peer = socket(AF_INET, SOCK_STREAM, 0);
-	if (bind(listener, (struct sockaddr *)&addr, len) < 0 ||
-	    listen(listener, 1) < 0 ||
-	    getsockname(listener, (struct sockaddr *)&addr, &len) < 0 ||
-	    connect(peer, (struct sockaddr *)&addr, len) < 0)
-		fail("loopback");
-	stream_listening(listener);
-	fd = accept(listener, NULL, NULL);
-	stream_accepted(fd, listener, 0);
-	close_stream(listener);
-}
-
-static void
-pair(int *one, int *other)
-{
-	int fds[2];
-
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) < 0)
-		fail("socketpair");
-	*one = fds[0];
-	*other = fds[1];
-	stream_made_pair(*one, SOCK_STREAM);
-}
-
-static void
 begin(void)
 {
 	int size = 1 << 20;
 	socklen_t len = sizeof(size);
 
-	if (rounds % 2)
-		connect_tcp();
-	else
-		pair(&fd, &peer);
-	pair(&aside_fd, &aside_peer);
+	stress_connect(stress_round % 2, &fd, &peer);
+	stress_connect(false, &aside_fd, &aside_peer);
 	stream = stream_known(fd);
 	aside = stream_known(aside_fd);
-	if (!stream || !aside)
-		fail("no stream");
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	getsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, &len);
 	window = (size_t)size / 32;
@@ -394,11 +302,12 @@ nothing_missing(void)
 	for (unsigned w = 0; w < NR_WRITERS; w++)
 		for (uint32_t q = 1; q <= seq[w]; q++)
 			if (!came[w][q] && !unsure[w][q])
-				broken("lost: writer %u, number %u of %u", w, q, seq[w]);
+				stress_broken("lost: writer %u, number %u of %u", w, q,
+					      seq[w]);
 	if (aside_came < aside_done || aside_came > aside_begun)
-		broken("aside: %lu to %lu were written, %lu came",
-		       (unsigned long)aside_done, (unsigned long)aside_begun,
-		       (unsigned long)aside_came);
+		stress_broken("aside: %lu to %lu were written, %lu came",
+			      (unsigned long)aside_done, (unsigned long)aside_begun,
+			      (unsigned long)aside_came);
 }
 
 /* Bytes that the counts say are still held, of a stream that was closed. */
@@ -416,30 +325,27 @@ pending(const struct record *rec)
 static unsigned long
 one_round(unsigned seed)
 {
-	static void *(*const body[])(void *) = { reader, aside_reader, second, flusher,
-						 storm };
+	struct storm storm = { &stop, 40000 };
+	void *(*const body[])(void *) = { reader, aside_reader, second, flusher,
+					  stress_storm };
 	pthread_t thread[5];
-	sigset_t storms, old;
 	struct record *rec;
 
 	begin();
 	rec = stream->rec;
-	sigemptyset(&storms);
-	sigaddset(&storms, SIGUSR1);
-	sigaddset(&storms, SIGUSR2);
-	pthread_sigmask(SIG_BLOCK, &storms, &old);
+	stress_block(SIG_BLOCK);
 	for (int i = 0; i < 5; i++)
-		if (pthread_create(&thread[i], NULL, body[i], NULL))
-			fail("pthread_create");
-	pthread_sigmask(SIG_UNBLOCK, &storms, NULL);
-	own(seed, sys_now_ns() + ROUND_MS * MS);
-	pthread_sigmask(SIG_BLOCK, &storms, NULL);
+		if (pthread_create(&thread[i], NULL, body[i], i == 4 ? &storm : NULL))
+			stress_fail("pthread_create");
+	stress_block(SIG_UNBLOCK);
+	own(seed, sys_now_ns() + ROUND_MS * STRESS_MS);
+	stress_block(SIG_BLOCK);
 	stop = true;
 	for (int i = 2; i < 5; i++)
 		pthread_join(thread[i], NULL);
-	pthread_sigmask(SIG_SETMASK, &old, NULL); /* what is pending now comes here */
-	close_stream(fd);
-	close_stream(aside_fd);
+	stress_block(SIG_UNBLOCK); /* what is pending now comes here */
+	stress_close(fd);
+	stress_close(aside_fd);
 	pthread_join(thread[0], NULL);
 	pthread_join(thread[1], NULL);
 	close(peer);
@@ -448,72 +354,36 @@ one_round(unsigned seed)
 	return pending(rec) != 0;
 }
 
-static uint64_t
-in_use(void)
-{
-	uint64_t nr = 0;
-
-	for (int i = 0; i < NR_TIERS; i++)
-		nr += region_member()->pool[i].in_use;
-	return nr;
-}
-
-static void
-set_up(void)
-{
-	struct sigaction act = { .sa_handler = handler };
-
-	settings = (struct config){ .request_chunk = CHUNK,
-				    .response_chunk = CHUNK,
-				    .pool_max = 64 << 20,
-				    .delay_us = 500,
-				    .enabled = true,
-				    .pool_enabled = true };
-	config = &settings;
-	self_init();
-	life_init(NULL, NULL);
-	stream_init();
-	owner = pthread_self();
-	sigaction(SIGUSR1, &act, NULL);
-	sigaction(SIGUSR2, &act, NULL);
-	/* Not under the storm: threads are made by libc, which nobody may jump out of. */
-	if (!self_enter() || !life_join() || !turn_thread() || !keeper_start())
-		fail("set-up");
-}
-
 /* What a run of make check takes, in seconds; check-stress takes longer. */
 enum { SHORT_RUN = 20 };
 
 int
 main(int argc, char **argv)
 {
-	const char *bound = getenv("WEIR_TEST_TIMEOUT");
-	double seconds = bound && atof(bound) > 50 ? atof(bound) / 10 : 5;
-	unsigned seed = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
 	unsigned long wrong = 0, w;
+	unsigned seed;
+	double seconds = stress_seconds(argc, argv, &seed);
 	int64_t end;
 
-	if (argc > 1)
-		seconds = atof(argv[1]);
-	alarm((unsigned)seconds + 60); /* stuck is broken too */
-	set_up();
+	stress_set_up(CHUNK, handler);
 	for (end = sys_now_ns() + (int64_t)(seconds * 1e9); sys_now_ns() < end;
-	     rounds++) {
-		w = one_round(seed + (unsigned)rounds);
-		if (w && rounds < QUIET_ROUNDS)
-			broken("the counts are wrong without a jump");
-		if (in_use() && rounds < QUIET_ROUNDS)
-			broken("%lu chunks lost without a jump",
-			       (unsigned long)in_use());
+	     stress_round++) {
+		w = one_round(seed + (unsigned)stress_round);
+		if (w && stress_round < QUIET_ROUNDS)
+			stress_broken("the counts are wrong without a jump");
+		if (stress_chunks() && stress_round < QUIET_ROUNDS)
+			stress_broken("%lu chunks lost without a jump",
+				      (unsigned long)stress_chunks());
 		wrong += w;
 	}
 	section_reap();
 	printf("# %lu rounds, %lu records, %lu handled, %lu jumps; "
 	       "%lu chunks lost, counts off in %lu rounds\n",
-	       rounds, records, handled, jumps, (unsigned long)in_use(), wrong);
+	       stress_round, records, handled, jumps, (unsigned long)stress_chunks(),
+	       wrong);
 	/* A jump may lose the chunk that its frame had in hand. How many is bounded in the long run
 	 * alone (check-stress): now and then a short one loses a row of them. */
-	if (seconds > SHORT_RUN && in_use() > jumps / 500 + 1)
-		broken("%lu chunks lost", (unsigned long)in_use());
+	if (seconds > SHORT_RUN && stress_chunks() > jumps / 500 + 1)
+		stress_broken("%lu chunks lost", (unsigned long)stress_chunks());
 	return 0;
 }
