@@ -55,7 +55,7 @@ struct self {
 		};
 		uint64_t owing; /* 0: neither */
 	};
-	uint32_t nr_settled; /* O: entries of settled[] in use */
+	uint32_t nr_settled; /* O: entries of settled[] in use, at least */
 	bool ready;          /* O: false: self_enter() must look first */
 	bool wrote; /* O: a stream was written to, or borrowed from, since the last sleep */
 	uint8_t cond_streak; /* O: condition-variable sleeps in a row that a write followed */
@@ -66,10 +66,6 @@ struct self {
 	int64_t call_start_ns; /* O: when the native write under way began, 0 not timed */
 	struct settled settled[NR_SETTLED]; /* O: stream/section.h */
 	uintptr_t listing_sp; /* O: where our list of held streams is being changed; 0 not */
-	char *grown;          /* O: a larger chunk that a stream is being given, */
-	uint32_t grown_tier;   /* O: and its tier */
-	char *spare;           /* O: a chunk in hand that is on no stream, */
-	uint32_t spare_tier;   /* O: and its tier */
 	uint32_t flight_head;  /* O: the stream's head when the flight was armed */
 	uint32_t flight_held;  /* O: and how much of the flight was held */
 	struct stream *flying; /* O: whose bytes are in `flight`; NULL none */

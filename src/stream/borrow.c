@@ -73,8 +73,10 @@ peek(struct stream *s)
 static bool
 take_chunk(struct stream *s)
 {
-	char *chunk = pool_get(s->borrow_tier, turn_cache(), self.tid);
+	char *chunk;
 
+	borrow_put(s); /* left by a section that was settled */
+	chunk = pool_get(s->borrow_tier, turn_cache(), self.tid);
 	if (!chunk)
 		return false;
 	__atomic_store_n(&s->borrow, chunk, __ATOMIC_SEQ_CST);

@@ -95,21 +95,85 @@ find_settled(const struct stream *s)
 	return NULL;
 }
 
-/* Where handlers nest, the lowest section of the stream counts. More levels than can be remembered
- * are not waited for: the stream stays settled. */
+static void
+count_settled(void)
+{
+	uint32_t nr = 0;
+
+	for (int i = 0; i < NR_SETTLED; i++)
+		nr += self.settled[i].stream != NULL;
+	self.nr_settled = nr;
+}
+
+/* Where there are more than can be remembered, the stream stays settled. */
+enum { NOBODY = UINT32_MAX };
+
+/* Both of these may be begun by code that a handler jumps out of, and be done again. */
+static void
+settled_by(struct stream *s, uint32_t who)
+{
+	uint32_t *by = stream_cold(s)->settled_by;
+	uint32_t none = 0;
+
+	for (int i = 0; i < NR_SETTLED_BY; i++)
+		if (by[i] == who)
+			return;
+	for (int i = 0; i < NR_SETTLED_BY; i++, none = 0)
+		if (__atomic_compare_exchange_n(&by[i], &none, who, false,
+						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			return;
+	__atomic_store_n(&by[0], (uint32_t)NOBODY, __ATOMIC_RELAXED);
+}
+
+static void
+settled_no_more(struct stream *s)
+{
+	uint32_t *by = stream_cold(s)->settled_by, me = self.tid;
+
+	for (int i = 0; i < NR_SETTLED_BY; i++, me = self.tid)
+		__atomic_compare_exchange_n(&by[i], &me, 0, false, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED);
+}
+
+static bool
+settled_by_us(const struct stream *s)
+{
+	const uint32_t *by = stream_cold(s)->settled_by;
+	bool us = false;
+
+	for (int i = 0; i < NR_SETTLED_BY; i++)
+		us |= __atomic_load_n(&by[i], __ATOMIC_RELAXED) == self.tid;
+	return us;
+}
+
+static bool
+settled_by_others(const struct stream *s)
+{
+	const uint32_t *by = stream_cold(s)->settled_by;
+	bool others = false;
+
+	for (int i = 0; i < NR_SETTLED_BY; i++) {
+		uint32_t who = __atomic_load_n(&by[i], __ATOMIC_RELAXED);
+
+		others |= who && who != self.tid;
+	}
+	return others;
+}
+
+/* Where handlers nest, the lowest section of the stream counts. Remembered first: what is remembered
+ * will be put right, whether it is said of the stream or not. */
 static void
 mark_settled(struct stream *s)
 {
-	struct settled *free = find_settled(NULL);
+	struct settled *entry = find_settled(s);
 
-	if (find_settled(s))
-		return;
-	if (free) {
-		free->sp = self.inside_sp;
-		free->stream = s;
+	if (!entry && (entry = find_settled(NULL))) {
+		self.nr_settled = NR_SETTLED;
+		entry->sp = self.inside_sp;
+		__atomic_store_n(&entry->stream, s, __ATOMIC_RELEASE);
 	}
-	self.nr_settled++;
-	__atomic_fetch_add(&stream_cold(s)->nr_settled, 1, __ATOMIC_RELAXED);
+	settled_by(s, entry ? self.tid : (uint32_t)NOBODY);
+	count_settled();
 }
 
 /* What earlier calls left held is sent. Committed before the flight is forgotten, as above. */
@@ -318,15 +382,22 @@ take_off(struct stream *s)
 		pool_put(chunk, tier, turn_cache(), self.tid);
 }
 
-/* What a growing section had in hand when a handler jumped out of it. */
+/* What the section stored is made whole: the chunks go back. */
 static void
-put_spare(const struct stream *s)
+put_right(struct stream *s)
 {
-	char *spare = self.spare;
+	struct stream_cold *cold = stream_cold(s);
+	char *spare = cold->spare;
 
-	self.spare = NULL;
+	if (s->chunk && s->chunk == cold->grown)
+		s->tier = (uint8_t)cold->grown_tier;
+	cold->grown = cold->spare = NULL;
+	/* In hand where a handler jumped out of a section in which the chunk grew. */
 	if (spare && spare != s->chunk)
-		pool_put(spare, self.spare_tier, turn_cache(), self.tid);
+		pool_put(spare, cold->spare_tier, turn_cache(), self.tid);
+	if (!stream_held(s))
+		take_off(s);
+	borrow_put(s);
 }
 
 /* All that the settled section may have stored it has stored by now. Whatever a handler does to
@@ -337,29 +408,20 @@ static void
 resumed(struct stream *s)
 {
 	struct settled *settled = find_settled(s);
-	uint32_t *nr = &stream_cold(s)->nr_settled;
 
 	if (!settled || !self_left(settled->sp))
 		return;
 	do {
 		section_enter(s);
-		if (s->chunk && s->chunk == self.grown)
-			s->tier = (uint8_t)self.grown_tier;
 		/* Not if a section of another thread is still to come, and may store into it. */
-		if (__atomic_load_n(nr, __ATOMIC_RELAXED) == 1) {
-			if (!stream_held(s))
-				take_off(s);
-			borrow_put(s);
-		}
-		self.grown = NULL;
-		put_spare(s);
-		if (settled->stream ==
-		    s) { /* else a handler has forked: this is the child */
+		if (!settled_by_others(s))
+			put_right(s);
+		settled_no_more(s);
+		settled = find_settled(s);
+		if (settled)
 			settled->stream = NULL;
-			self.nr_settled--;
-			__atomic_fetch_sub(nr, 1, __ATOMIC_RELEASE);
-		}
-	} while (!unlock(s) && (settled = find_settled(s)));
+		count_settled();
+	} while (!unlock(s) && settled_by_us(s));
 }
 
 bool

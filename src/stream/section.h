@@ -18,6 +18,12 @@
  * section_leave(), which puts all that right; or, where a handler left it by siglongjmp,
  * until its thread notices (section_reap()). Meanwhile every write is native.
  *
+ * What such a jump loses: no byte, but the chunk that the section it leaves had in hand just then:
+ * between the pool and the stream, or on the way back. So at most one a section left, and a jump
+ * leaves as many sections as handlers were nested. The pool cannot tell: it may have
+ * given the chunk away again by the time that the thread notices, and a chunk lost is better
+ * than one with two owners.
+ *
  * The owner of what is held appends without the lock and without an atomic instruction
  * (writer_append): it marks its thread's record (thread->hot), then looks at s->owner.
  * Who locks a stream that another thread owns first makes it nobody's: membarrier(2), so that
@@ -125,7 +131,12 @@ section_ours(const struct stream *s)
 static inline bool
 section_settled(const struct stream *s)
 {
-	return __atomic_load_n(&stream_cold(s)->nr_settled, __ATOMIC_RELAXED) != 0;
+	const struct stream_cold *cold = stream_cold(s);
+	uint32_t any = 0;
+
+	for (int i = 0; i < NR_SETTLED_BY; i++)
+		any |= __atomic_load_n(&cold->settled_by[i], __ATOMIC_RELAXED);
+	return any != 0;
 }
 
 /* With the section entered: waits until the thread `tid` is in no hot path of `s`. Another one it

@@ -37,6 +37,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { NR_SETTLED_BY = 2 };
 enum { NR_NUMBERS = 1 << 20, LEAF_BITS = 10, NR_LEAVES = NR_NUMBERS >> LEAF_BITS };
 
 enum kind { KIND_UNKNOWN, KIND_PLAIN, KIND_FILE, KIND_SOCKET, KIND_STREAM };
@@ -117,8 +118,14 @@ struct stream_cold {
 	uint32_t spawn_epoch;   /* C: number of spawns when it was made */
 	int32_t listener;       /* C: descriptor it was accepted from; -1 none */
 	uint64_t listener_cookie;
-	uint32_t nr_settled; /* A: stream/section.h; outlives the stream */
-	uint32_t lister;     /* A: thread whose list has it; 0: perhaps none */
+	uint32_t lister; /* A: thread whose list has it; 0: perhaps none */
+	/* A: stream/section.h: threads of which it waits for an interrupted section; 0 none. Outlives
+	 * the stream. */
+	uint32_t settled_by[NR_SETTLED_BY];
+	char *grown;         /* L: a larger chunk that it is being given, */
+	uint32_t grown_tier; /* L: and its tier */
+	uint32_t spare_tier; /* L: the tier of */
+	char *spare;         /* L: a chunk that the section has in hand meanwhile */
 	uint32_t option_sets; /* A: process->nr_option_sets when NODELAY and CORK were asked */
 };
 

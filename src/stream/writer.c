@@ -42,6 +42,8 @@ take_chunk(struct stream *s, size_t len)
 	unsigned tier = tier_for(len);
 	char *chunk;
 
+	if (s->chunk) /* left by a section that was settled */
+		section_empty(s);
 	if (tier < s->tier && s->tier <= tier_for(stream_chunk(s)))
 		tier = s->tier;
 	chunk = pool_get(tier, turn_cache(), self.tid);
@@ -81,22 +83,23 @@ hold_begin(struct stream *s, size_t len, bool *starved)
 static bool
 grow(struct stream *s, uint32_t tail, unsigned tier)
 {
+	struct stream_cold *cold = stream_cold(s);
 	char *old = s->chunk, *new = pool_get(tier, turn_cache(), self.tid);
 	unsigned was = s->tier;
 
 	if (!new)
 		return false;
-	self.spare_tier = tier;
-	__atomic_store_n(&self.spare, new, __ATOMIC_RELEASE);
+	cold->spare_tier = tier;
+	__atomic_store_n(&cold->spare, new, __ATOMIC_RELEASE);
 	memcpy(new, old, tail);
-	self.grown_tier = tier;
-	__atomic_store_n(&self.grown, new, __ATOMIC_RELEASE);
+	cold->grown_tier = tier;
+	__atomic_store_n(&cold->grown, new, __ATOMIC_RELEASE);
 	__atomic_store_n(&s->chunk, new, __ATOMIC_RELEASE);
-	self.spare_tier = was;
-	__atomic_store_n(&self.spare, old, __ATOMIC_RELEASE);
+	cold->spare_tier = was;
+	__atomic_store_n(&cold->spare, old, __ATOMIC_RELEASE);
 	s->tier = (uint8_t)tier;
-	__atomic_store_n(&self.grown, NULL, __ATOMIC_RELEASE);
-	__atomic_store_n(&self.spare, NULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&cold->grown, NULL, __ATOMIC_RELEASE);
+	__atomic_store_n(&cold->spare, NULL, __ATOMIC_RELEASE);
 	pool_put(old, was, turn_cache(), self.tid);
 	return true;
 }
