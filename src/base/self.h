@@ -34,7 +34,8 @@ struct self {
 				* record and a tally, and nothing else is awaited */
 	struct stream *hot_read; /* O: the same of the borrow it began last */
 	struct thread *thread;   /* O: NULL until the first hold or borrow */
-	struct tally *tally; /* O: NULL until the first count, or where none was left */
+	struct tally *tally; /* O: NULL until the first count, where none was left, and
+			      * while `ready` is false: the quick ways look here only */
 	struct stream *inside; /* O: the stream whose lock this thread took last; whether it still
 				* holds it, the stream's own word tells */
 	uintptr_t inside_sp; /* O: where on the stack that section, or an append, began */

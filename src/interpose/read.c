@@ -9,10 +9,12 @@
 /* With these a receive is as plain as a read. */
 enum { PLAIN_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL };
 
+/* Begins the common read: nothing is to do for it but to make the call, and plain_end(). */
 static inline bool
 plain(struct stream *s, size_t n, int flags)
 {
-	return !__builtin_expect(metrics_undecided, 0) && reader_plain(s, n, flags);
+	return !__builtin_expect(metrics_undecided, 0) && reader_plain(s, n, flags) &&
+	       reader_plain_begin(s);
 }
 
 /* No stream, and no sleep before which something would have to leave. */
@@ -59,14 +61,18 @@ end(struct stream *s, int fd, enum reading reading, size_t n, int flags, ssize_t
 	return entry_result(r);
 }
 
+static __attribute__((noinline)) ssize_t
+plain_unmoved(struct stream *s, size_t n, ssize_t r)
+{
+	return end(s, s->fd, READ_NATIVE, n, 0, entry_raw(r));
+}
+
 /* The end of a plain read: r is its result, errno set. */
 static inline __attribute__((always_inline)) ssize_t
-plain_end(struct stream *s, int fd, size_t n, ssize_t r)
+plain_end(struct stream *s, size_t n, ssize_t r)
 {
-	if (r <= 0)
-		return end(s, fd, READ_NATIVE, n, 0, entry_raw(r));
-	reader_plain_end(s, n, (size_t)r);
-	return r;
+	return __builtin_expect(r > 0, 1) ? reader_plain_end(s, n, (size_t)r)
+					  : plain_unmoved(s, n, r);
 }
 
 /* All of a read() but the common cases. */
@@ -103,8 +109,7 @@ read(int fd, void *buf, size_t n)
 		return real.read(fd, buf, n);
 	if (!s || !n || !plain(s, n, 0))
 		return read_slow(fd, buf, n);
-	reader_enter(s);
-	return plain_end(s, fd, n, real.read(fd, buf, n));
+	return plain_end(s, n, real.read(fd, buf, n));
 }
 
 ssize_t
@@ -165,11 +170,9 @@ recv(int fd, void *buf, size_t n, int flags)
 		if (borrow_take_hot(fd, buf, n))
 			return (ssize_t)n;
 		s = stream_quick(fd);
-		if (s && n && plain(s, n, flags)) {
-			reader_enter(s);
-			return plain_end(s, fd, n,
+		if (s && n && plain(s, n, flags))
+			return plain_end(s, n,
 					 real.recvfrom(fd, buf, n, flags, NULL, NULL));
-		}
 	}
 	return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
 }

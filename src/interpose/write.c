@@ -10,22 +10,25 @@
 static inline ssize_t
 sent(struct stream *s, size_t len, ssize_t r)
 {
-	if (s && len && r == (ssize_t)len)
-		writer_went(s, len);
-	else if (s)
+	if (s)
 		writer_sent(s, len, entry_raw(r));
 	return r;
 }
 
-static inline ssize_t
-went_alone(struct stream *s, size_t len, ssize_t r)
+static __attribute__((noinline)) ssize_t
+not_quick(struct stream *s, size_t len, ssize_t r)
 {
-	if (__builtin_expect(r == (ssize_t)len && self.tally, 1)) {
-		writer_went_alone(s, len);
-		return r;
-	}
 	self.call_start_ns = 0;
 	return sent(s, len, r);
+}
+
+/* Reports one that was let go by writer_alone(), or the like. */
+static inline __attribute__((always_inline)) ssize_t
+went(struct stream *s, size_t len, ssize_t r)
+{
+	if (__builtin_expect(r == (ssize_t)len, 1) && writer_went_quick(s, len))
+		return r;
+	return not_quick(s, len, r);
 }
 
 /* The descriptors that `msg` passes to another process: their streams are shared for good. */
@@ -77,7 +80,7 @@ write(int fd, const void *buf, size_t n)
 		return real.write(fd, buf, n);
 	if (!s || !n || !writer_alone(s, n, 0))
 		return write_slow(s, fd, buf, n);
-	return went_alone(s, n, real.write(fd, buf, n));
+	return went(s, n, real.write(fd, buf, n));
 }
 
 /* send() that must not be held: its flags mean more than "these bytes". */
@@ -119,7 +122,7 @@ send(int fd, const void *buf, size_t n, int flags)
 			return (ssize_t)n;
 		s = stream_quick(fd);
 		if (s && n && writer_alone(s, n, flags))
-			return went_alone(s, n, real.send(fd, buf, n, flags));
+			return went(s, n, real.send(fd, buf, n, flags));
 	}
 	return send_slow(s, fd, buf, n, flags);
 }
@@ -165,7 +168,7 @@ writev(int fd, const struct iovec *iov, int nr)
 	total = entry_total(iov, (size_t)nr);
 	if (!total || !writer_alone(s, total, 0))
 		return writev_slow(fd, iov, nr);
-	return went_alone(s, total, real.writev(fd, iov, nr));
+	return went(s, total, real.writev(fd, iov, nr));
 }
 
 /* True: nothing but bytes in order, so it may be held. */
@@ -209,7 +212,7 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 	total = entry_total(msg->msg_iov, msg->msg_iovlen);
 	if (!total || !writer_alone(s, total, flags))
 		return sendmsg_slow(fd, msg, flags);
-	return went_alone(s, total, real.sendmsg(fd, msg, flags));
+	return went(s, total, real.sendmsg(fd, msg, flags));
 }
 
 /* The count of each message that went; an error is that of the first. */
@@ -263,33 +266,37 @@ pwritev64v2(int fd, const struct iovec *iov, int nr, off64_t offset, int flags)
 
 /* Of a copy in the kernel a short count says nothing about the peer: the input may have ended.
  * So what went counts as what was asked for. `s` may be NULL. */
-static inline ssize_t
+static ssize_t
 copied(struct stream *s, ssize_t r)
 {
-	if (!s)
-		return r;
-	self.wrote = true;
-	return went_alone(s, r < 0 ? 0 : (size_t)r, r);
+	return sent(s, r < 0 ? 0 : (size_t)r, r);
+}
+
+static __attribute__((noinline)) ssize_t
+sendfile_slow(int out, int in, off_t *offset, size_t n)
+{
+	real_ready();
+	entry_order(out);
+	return copied(stream_at(out), real.sendfile(out, in, offset, n));
 }
 
 ssize_t
 sendfile(int out, int in, off_t *offset, size_t n)
 {
 	struct stream *s = stream_quick(out);
+	ssize_t r;
 
-	if (!s || !entry_in_order(s) || s->stalled) {
-		real_ready();
-		entry_order(out);
-		s = stream_at(out);
-	}
-	return copied(s, real.sendfile(out, in, offset, n));
+	if (!s || !entry_in_order(s) || s->stalled)
+		return sendfile_slow(out, in, offset, n);
+	r = real.sendfile(out, in, offset, n);
+	if (r <= 0)
+		return not_quick(s, 0, r);
+	self.wrote = true;
+	return went(s, (size_t)r, r);
 }
 
-ssize_t
-sendfile64(int out, int in, off64_t *offset, size_t n)
-{
-	return sendfile(out, in, offset, n);
-}
+ssize_t sendfile64(int out, int in, off64_t *offset, size_t n)
+	__attribute__((alias("sendfile")));
 
 ssize_t
 splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t n,

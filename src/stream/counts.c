@@ -12,10 +12,14 @@ count_size_shared(enum size_histogram which, uint64_t len)
 }
 
 void
-count_more_chunks(struct stream *s, enum dir dir, uint64_t went)
+count_native(struct stream *s, enum dir dir, uint64_t went)
 {
+	struct flow *flow = &s->rec->flow[dir];
 	uint32_t chunk = s->rec->chunk[dir];
 
+	count_add(&flow->native_calls, 1);
+	count_add(&flow->native_bytes, went);
 	if (chunk && went > chunk)
-		count_add(&s->rec->flow[dir].chunks, (went + chunk - 1) / chunk - 1);
+		count_add(&flow->chunks, (went + chunk - 1) / chunk - 1);
+	count_size(dir == SENT ? SIZE_NATIVE_WRITE : SIZE_NATIVE_READ, went);
 }

@@ -16,25 +16,24 @@ count_size(enum size_histogram which, uint64_t len)
 		count_size_shared(which, len);
 }
 
-/* A transfer so large that it may be more than one chunk, the least being CONFIG_CHUNK_LEAST. */
-void count_more_chunks(struct stream *s, enum dir dir, uint64_t went);
+/* A call of the application that was made natively, and moved `went` bytes. */
+void count_native(struct stream *s, enum dir dir, uint64_t went);
 
-/* A call of the application that was made natively, and moved `went` bytes. `own`: self.tally is
- * known to be there; so what is called this way can do without a call. */
-static inline __attribute__((always_inline)) void
-count_native(struct stream *s, enum dir dir, uint64_t went, bool own)
+/* The same without a call, where self.tally is there. False: it was more than a chunk, and is yet to
+ * be counted. */
+static inline __attribute__((always_inline)) bool
+count_native_quick(struct stream *s, enum dir dir, uint64_t went)
 {
 	enum size_histogram sizes = dir == SENT ? SIZE_NATIVE_WRITE : SIZE_NATIVE_READ;
-	struct flow *flow = &s->rec->flow[dir];
+	struct record *rec = s->rec;
+	struct flow *flow = &rec->flow[dir];
 
+	if (__builtin_expect(went > rec->chunk[dir], 0))
+		return false;
 	count_add(&flow->native_calls, 1);
 	count_add(&flow->native_bytes, went);
-	if (__builtin_expect(went > CONFIG_CHUNK_LEAST, 0))
-		count_more_chunks(s, dir, went);
-	if (own)
-		count_add_own(&self.tally->count[sizes][size_bits(went)], 1);
-	else
-		count_size(sizes, went);
+	count_add_own(&self.tally->count[sizes][size_bits(went)], 1);
+	return true;
 }
 
 /* One that moved nothing. */

@@ -69,9 +69,11 @@ evidence_alone(struct stream *s)
 static inline void
 evidence_read(struct stream *s)
 {
-	evidence_learn(s);
-	s->awaited = 1;
+	if (__builtin_expect(s->nr_writes > 1 || s->chatty, 0))
+		evidence_learn(s);
+	s->nr_writes = 0;
 	s->left = 0;
+	s->awaited = 1;
 	s->reads++;
 }
 #endif

@@ -191,6 +191,10 @@ life_vfork(void)
 	stream_share_inheritable();
 	self.vfork_pid = sys_getpid();
 	self.ready = false;
+	self.hot = self.hot_read = NULL;
+	if (self.tally)
+		region_tally_put(self.tally);
+	self.tally = NULL;
 }
 
 bool

@@ -218,21 +218,20 @@ reader_begin(struct stream *s, struct msghdr *msg, size_t n, int flags, bool ser
 	return READ_SLEEPS;
 }
 
-void
+ssize_t
 reader_moved(struct stream *s, size_t n, size_t went)
 {
 	s->filled = went == n && n < s->small;
-	count_native(s, RECEIVED, went, false);
+	count_native(s, RECEIVED, went);
 	evidence_read(s);
+	return (ssize_t)went;
 }
 
 ssize_t
 reader_count(struct stream *s, size_t n, bool peek, ssize_t r)
 {
-	if (r > 0 && !peek) {
-		reader_moved(s, n, (size_t)r);
-		return r;
-	}
+	if (r > 0 && !peek)
+		return reader_moved(s, n, (size_t)r);
 	count_unmoved(s, RECEIVED);
 	return unmoved(s, n, r);
 }

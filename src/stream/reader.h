@@ -81,20 +81,29 @@ ssize_t reader_end(struct stream *s, enum reading reading, size_t n, bool peek,
  * the kept error where `r` is an end of file. `peek`: MSG_PEEK. */
 ssize_t reader_count(struct stream *s, size_t n, bool peek, ssize_t r);
 
-/* The same where bytes were moved. */
-void reader_moved(struct stream *s, size_t n, size_t went);
+/* The same where bytes were moved. Returns how many. */
+ssize_t reader_moved(struct stream *s, size_t n, size_t went);
 
-/* The end of a plain read, the leave included, where bytes were moved. */
-static inline __attribute__((always_inline)) void
+/* Begins a plain read. False: something is borrowed, so reader_begin() is due after all. */
+static inline bool
+reader_plain_begin(struct stream *s)
+{
+	__atomic_fetch_add(&s->nr_readers, 1, __ATOMIC_SEQ_CST);
+	if (__builtin_expect(!s->borrow, 1))
+		return true;
+	reader_leave(s);
+	return false;
+}
+
+/* Ends it, where bytes were moved and self.tally is there. Returns how many. */
+static inline __attribute__((always_inline)) ssize_t
 reader_plain_end(struct stream *s, size_t n, size_t went)
 {
 	reader_leave(s);
-	if (__builtin_expect(went == n || !self.tally, 0)) {
-		reader_moved(s, n, went);
-		return;
-	}
+	if (__builtin_expect(went == n, 0) || !count_native_quick(s, RECEIVED, went))
+		return reader_moved(s, n, went);
 	s->filled = 0;
-	count_native(s, RECEIVED, went, true);
 	evidence_read(s);
+	return (ssize_t)went;
 }
 #endif

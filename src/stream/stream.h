@@ -48,10 +48,10 @@ enum option {
 	OPTION_TCP = 1,     /* TCP or MPTCP; else AF_UNIX */
 	OPTION_NODELAY = 2, /* set by the application: stream_ask_push() */
 	OPTION_CORK = 4,
-	OPTION_NOTSENT = 8,   /* TCP_NOTSENT_LOWAT: never held */
-	OPTION_RCVLOWAT = 16, /* SO_RCVLOWAT above 1 */
-	OPTION_NONBLOCK = 32, /* O_NONBLOCK, if OPTION_BLOCK_KNOWN */
-	OPTION_BLOCK_KNOWN = 64,
+	OPTION_NOTSENT = 8,      /* TCP_NOTSENT_LOWAT: never held */
+	OPTION_RCVLOWAT = 16,    /* SO_RCVLOWAT above 1 */
+	OPTION_NONBLOCK = 32,    /* O_NONBLOCK; */
+	OPTION_BLOCK_KNOWN = 64, /* without this one it may be, too */
 	OPTION_CLOEXEC = 128
 };
 
@@ -76,7 +76,6 @@ struct stream {
 	uint8_t mode;    /* L: enum mode */
 	uint8_t options; /* A: enum option */
 	uint8_t tier;    /* L: of the chunk, or the one to begin with */
-	uint8_t chatty;  /* A: two-bit counter: turns that wrote more than once */
 	uint8_t awaited; /* A: bytes were read since it was last released */
 	uint8_t proven; /* A: the kernel took the last write or flush whole: may hold */
 	uint8_t role;   /* C: enum role */
@@ -86,8 +85,11 @@ struct stream {
 			uint8_t left; /* A: a piece left since bytes were last read */
 			uint8_t err;  /* L: errno that a flush took, to be given once */
 			uint8_t stalled; /* A: a send backpressure episode runs */
+			uint8_t chatty;  /* A: two-bit counter: turns that wrote more
+					  * than once */
 		};
-		uint32_t unquiet; /* 0: none of these */
+		uint32_t unquiet; /* 0: none of these, chatty apart */
+		uint64_t lively;  /* 0: none of these */
 	};
 
 	/* The read half: stream/borrow, stream/reader. */
@@ -155,7 +157,8 @@ stream_at(int fd)
 	return stream_meet(fd);
 }
 
-/* The same without a call: NULL where stream_at() would have to ask. */
+/* The same without a call: NULL where stream_at() would have to ask, or this thread has no tally of
+ * its own. */
 static inline struct stream *
 stream_quick(int fd)
 {
@@ -163,7 +166,7 @@ stream_quick(int fd)
 	struct stream *leaf, *s;
 
 	/* Before stream_init() and after stream_off() none is open. */
-	if (n >= NR_NUMBERS || !self.ready)
+	if (n >= NR_NUMBERS || !self.tally)
 		return NULL;
 	leaf = stream_leaf[n >> LEAF_BITS];
 	s = &leaf[n & ((1 << LEAF_BITS) - 1)];
@@ -286,9 +289,7 @@ bool stream_ask_blocking(struct stream *s);
 static inline bool
 stream_never_blocks(const struct stream *s)
 {
-	const uint8_t never = OPTION_BLOCK_KNOWN | OPTION_NONBLOCK;
-
-	return (s->options & never) == never;
+	return s->options & OPTION_NONBLOCK;
 }
 
 static inline bool

@@ -441,33 +441,18 @@ timed(struct stream *s)
 		turn_slept();
 }
 
-static inline __attribute__((always_inline)) void
-went_whole(struct stream *s, size_t len, bool own)
+static void
+went_whole(struct stream *s, size_t len)
 {
-	count_native(s, SENT, len, own);
+	count_native(s, SENT, len);
 	s->proven = 1;
 	self.wrote = true;
 	if (!stream_never_blocks(s))
 		room_use(s, len);
-}
-
-static __attribute__((noinline)) void
-went_after_all(struct stream *s, size_t len)
-{
-	went_whole(s, len, false);
 	if (s->stalled)
 		stall_end(s);
 	if (self.call_start_ns)
 		timed(s);
-}
-
-void
-writer_went(struct stream *s, size_t len)
-{
-	if (__builtin_expect(!self.tally || s->stalled || self.call_start_ns, 0))
-		went_after_all(s, len);
-	else
-		went_whole(s, len, true);
 }
 
 void
@@ -476,11 +461,11 @@ writer_sent(struct stream *s, size_t len, ssize_t r)
 	uint64_t went = r > 0 ? (uint64_t)r : 0;
 
 	if (len && went == len) {
-		writer_went(s, len);
+		went_whole(s, len);
 		return;
 	}
 	if (went)
-		count_native(s, SENT, went, false);
+		count_native(s, SENT, went);
 	else
 		count_unmoved(s, SENT);
 	if (len)

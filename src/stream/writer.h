@@ -73,12 +73,11 @@ bool writer_append(struct stream *s, const void *buf, size_t n);
 
 /* The other quick answer, for a write that stands alone: nothing is held, it is the first since
  * bytes were read, nothing says that more follows, and it will not sleep. True: call natively,
- * then writer_went_alone() or writer_sent(). False: writer_take() decides. */
+ * then writer_went_quick() or writer_sent(). False: writer_take() decides. */
 static inline __attribute__((always_inline)) bool
 writer_alone(struct stream *s, size_t len, int flags)
 {
-	if (stream_word(s) || s->unquiet || s->chatty >= 2 || s->borrow || self.owing ||
-	    flags & MSG_MORE)
+	if (stream_word(s) || s->lively || s->borrow || self.owing || flags & MSG_MORE)
 		return false;
 	if (!stream_never_blocks(s) && len > s->room)
 		return false;
@@ -87,14 +86,16 @@ writer_alone(struct stream *s, size_t len, int flags)
 	return true;
 }
 
-/* All of it went; self.tally is there. */
-static inline __attribute__((always_inline)) void
-writer_went_alone(struct stream *s, size_t len)
+/* All of it went, and self.tally is there. False: writer_sent() is due. */
+static inline __attribute__((always_inline)) bool
+writer_went_quick(struct stream *s, size_t len)
 {
-	count_native(s, SENT, len, true);
+	if (!count_native_quick(s, SENT, len))
+		return false;
 	s->proven = 1;
 	if (!stream_never_blocks(s))
 		room_use(s, len);
+	return true;
 }
 
 /* Decides on a write that was not appended. True: done, *result is what the call returns (n, a
@@ -110,7 +111,4 @@ extern ssize_t (*writer_sendmsg)(int fd, const struct msghdr *msg, int flags);
 /* A native write of `len` bytes returned `r` (count or -errno); also one of those that are never
  * held (sendfile, a name, control data) and so never came to writer_take(). */
 void writer_sent(struct stream *s, size_t len, ssize_t r);
-
-/* The same where all of it went. */
-void writer_went(struct stream *s, size_t len);
 #endif
