@@ -27,6 +27,9 @@ enum { NO_REGION = 1 };
 
 struct own *own;
 
+static const uint64_t unwatched;
+const uint64_t *region_watched = &unwatched;
+
 /* Where pool counts of a process without a slot go. Nobody reads it. */
 static struct member stand_in;
 
@@ -105,7 +108,11 @@ region_init(void)
 					 __ATOMIC_RELEASE, __ATOMIC_ACQUIRE) &&
 	    region)
 		sys_unmap(region, region_size(shift));
-	return region_get() != NULL;
+	region = region_get();
+	if (region)
+		__atomic_store_n(&region_watched, &region->totals.watched_ns,
+				 __ATOMIC_RELEASE);
+	return region != NULL;
 }
 
 uint32_t

@@ -143,14 +143,16 @@ entry_sleep(void)
 	wait_sleep();
 }
 
-/* The common wait call: nothing is held and no helper thread is owed, so the native call is all
- * there is to do. */
+/* The common wait call: nothing is held, and no helper thread is owed because nobody asks for metrics,
+ * so the native call is all there is to do. False: entry_wait(), after real_ready(). */
 static inline bool
 entry_wait_free(bool zero_timeout)
 {
-	if (__builtin_expect(metrics_undecided, 0) || stall_any())
+	const uint64_t *watched = __atomic_load_n(&region_watched, __ATOMIC_RELAXED);
+
+	if (!real_bound || metrics_undecided ||
+	    __atomic_load_n(watched, __ATOMIC_RELAXED))
 		return false;
-	keeper_watch();
 	return wait_free(zero_timeout);
 }
 

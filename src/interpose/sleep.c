@@ -122,12 +122,19 @@ sigtimedwait(const sigset_t *set, siginfo_t *got, const struct timespec *timeout
 
 /* Interpreters pass their global lock through condition variables and semaphores, between
  * the writes of one reply too: so these are not like the other sleeps (stream/turn.h). */
-static void
-sleep_cond(void)
+static __attribute__((noinline)) void
+sleep_cond_owing(void)
 {
 	real_ready();
 	entry_before_sleep();
 	wait_cond();
+}
+
+static inline void
+sleep_cond(void)
+{
+	if (!entry_wait_free(false))
+		sleep_cond_owing();
 }
 
 int

@@ -37,7 +37,7 @@ poll_owing(struct pollfd *fds, nfds_t nr, int timeout)
 int
 poll(struct pollfd *fds, nfds_t nr, int timeout)
 {
-	if (entry_wait_free(!timeout))
+	if (!stall_any() && entry_wait_free(!timeout))
 		return real.poll(fds, nr, timeout);
 	return poll_owing(fds, nr, timeout);
 }
@@ -55,7 +55,7 @@ ppoll(struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
 	struct wait w;
 	int r;
 
-	if (entry_wait_free(is_zero(timeout)))
+	if (!stall_any() && entry_wait_free(is_zero(timeout)))
 		return real.ppoll(fds, nr, timeout, mask);
 	if (entry_wait(&w, is_zero(timeout))) {
 		r = real.ppoll(fds, nr, &no_time, mask);
@@ -122,16 +122,14 @@ selected(int nr, const fd_set *out, int r)
 	return r;
 }
 
-int
-select(int nr, fd_set *in, fd_set *out, fd_set *except, struct timeval *timeout)
+static __attribute__((noinline)) int
+select_owing(int nr, fd_set *in, fd_set *out, fd_set *except, struct timeval *timeout,
+	     bool zero)
 {
-	bool zero = timeout && !timeout->tv_sec && !timeout->tv_usec;
 	struct wait w;
 	int r;
 
 	real_ready();
-	if (entry_wait_free(zero))
-		return real.select(nr, in, out, except, timeout);
 	if (entry_wait(&w, zero) &&
 	    looked_select(nr, (fd_set *[]){ in, out, except }, NULL, &r))
 		return selected(nr, out, r);
@@ -141,15 +139,25 @@ select(int nr, fd_set *in, fd_set *out, fd_set *except, struct timeval *timeout)
 }
 
 int
+select(int nr, fd_set *in, fd_set *out, fd_set *except, struct timeval *timeout)
+{
+	bool zero = timeout && !timeout->tv_sec && !timeout->tv_usec;
+
+	if (!stall_any() && entry_wait_free(zero))
+		return real.select(nr, in, out, except, timeout);
+	return select_owing(nr, in, out, except, timeout, zero);
+}
+
+int
 pselect(int nr, fd_set *in, fd_set *out, fd_set *except, const struct timespec *timeout,
 	const sigset_t *mask)
 {
 	struct wait w;
 	int r;
 
-	real_ready();
-	if (entry_wait_free(is_zero(timeout)))
+	if (!stall_any() && entry_wait_free(is_zero(timeout)))
 		return real.pselect(nr, in, out, except, timeout, mask);
+	real_ready();
 	if (entry_wait(&w, is_zero(timeout)) &&
 	    looked_select(nr, (fd_set *[]){ in, out, except }, mask, &r))
 		return selected(nr, out, r);
@@ -164,6 +172,7 @@ epoll_wait_owing(int ep, struct epoll_event *events, int max, int timeout)
 	struct wait w;
 	int r;
 
+	real_ready();
 	if (entry_wait(&w, !timeout)) {
 		r = real.epoll_wait(ep, events, max, 0);
 		if (wait_looked(r))
@@ -177,7 +186,6 @@ epoll_wait_owing(int ep, struct epoll_event *events, int max, int timeout)
 int
 epoll_wait(int ep, struct epoll_event *events, int max, int timeout)
 {
-	real_ready();
 	if (entry_wait_free(!timeout))
 		return real.epoll_wait(ep, events, max, timeout);
 	return epoll_wait_owing(ep, events, max, timeout);
@@ -190,9 +198,9 @@ epoll_pwait(int ep, struct epoll_event *events, int max, int timeout,
 	struct wait w;
 	int r;
 
-	real_ready();
 	if (entry_wait_free(!timeout))
 		return real.epoll_pwait(ep, events, max, timeout, mask);
+	real_ready();
 	if (entry_wait(&w, !timeout)) {
 		r = real.epoll_pwait(ep, events, max, 0, mask);
 		if (wait_looked(r))
@@ -210,9 +218,9 @@ epoll_pwait2(int ep, struct epoll_event *events, int max,
 	struct wait w;
 	int r;
 
-	real_ready();
 	if (entry_wait_free(is_zero(timeout)))
 		return real.epoll_pwait2(ep, events, max, timeout, mask);
+	real_ready();
 	if (entry_wait(&w, is_zero(timeout))) {
 		r = real.epoll_pwait2(ep, events, max, &no_time, mask);
 		if (wait_looked(r))

@@ -15,10 +15,10 @@ enum { LOWEST = 2 };
 enum { PARENT_TRIES = 1000 };
 
 bool metrics_undecided;
+int metrics_listener = -1;
 
-static uint32_t begun;     /* A: metrics_bind() was called */
-static int listen_fd = -1; /* A */
-static uint32_t barred;    /* A: no thread any more */
+static uint32_t begun;  /* A: metrics_bind() was called */
+static uint32_t barred; /* A: no thread any more */
 
 /* The serving thread of this process. A child's copy is put right by metrics_child(). */
 enum { NO_THREAD, STARTING, SERVING };
@@ -26,18 +26,6 @@ static uint32_t serving; /* A */
 static uint32_t stop;    /* A */
 static uint32_t ended;   /* A: set as the last thing the thread does */
 static struct sys_thread thread;
-
-int
-metrics_fd(void)
-{
-	return __atomic_load_n(&listen_fd, __ATOMIC_RELAXED);
-}
-
-bool
-metrics_owns(int fd)
-{
-	return fd >= 0 && fd == metrics_fd();
-}
 
 static void
 set_undecided(bool undecided)
@@ -58,7 +46,7 @@ metrics_bind(void)
 	fd = place_bind();
 	if (fd < 0)
 		return;
-	__atomic_store_n(&listen_fd, fd, __ATOMIC_RELEASE);
+	__atomic_store_n(&metrics_listener, fd, __ATOMIC_RELEASE);
 	set_undecided(!__atomic_load_n(&barred, __ATOMIC_RELAXED));
 }
 
@@ -105,7 +93,7 @@ metrics_member_sleeps(void)
 		return;
 	/* A number whose socket is gone: closed by a call that was not seen. */
 	if (!place_is(fd)) {
-		__atomic_store_n(&listen_fd, -1, __ATOMIC_RELAXED);
+		__atomic_store_n(&metrics_listener, -1, __ATOMIC_RELAXED);
 		return;
 	}
 	if (served(fd) || leave_it_to_parent() ||
@@ -131,7 +119,7 @@ metrics_make_way(int fd)
 	high = sock_high(fd, LOWEST);
 	if (high < 0)
 		count_internal(INTERNAL_DESCRIPTOR);
-	__atomic_store_n(&listen_fd, high < 0 ? -1 : high, __ATOMIC_RELEASE);
+	__atomic_store_n(&metrics_listener, high < 0 ? -1 : high, __ATOMIC_RELEASE);
 	sys_close(fd);
 }
 
@@ -181,7 +169,7 @@ metrics_end(bool last)
 	end_thread();
 	at_exit_write();
 	place_unlink();
-	fd = __atomic_exchange_n(&listen_fd, -1, __ATOMIC_ACQ_REL);
+	fd = __atomic_exchange_n(&metrics_listener, -1, __ATOMIC_ACQ_REL);
 	if (fd >= 0 && place_is(fd))
 		sys_close(fd);
 	/* An exec that fails comes back: the next stream binds anew. */

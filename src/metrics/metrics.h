@@ -24,9 +24,20 @@ extern bool metrics_undecided __attribute__((visibility("hidden")));
  * socket and, if nobody has it, starts the serving thread. */
 void metrics_member_sleeps(void);
 
+extern int metrics_listener __attribute__((visibility("hidden"))); /* A */
+
+static inline int
+metrics_fd(void) /* -1: none */
+{
+	return __atomic_load_n(&metrics_listener, __ATOMIC_RELAXED);
+}
+
 /* The application's view of our one number: true: answer EBADF as if it were not there. */
-bool metrics_owns(int fd);
-int metrics_fd(void); /* -1: none */
+static inline bool
+metrics_owns(int fd)
+{
+	return fd >= 0 && fd == metrics_fd();
+}
 
 /* The application is about to dup2 onto `fd`: if that is our number, ours moves first. */
 void metrics_make_way(int fd);
