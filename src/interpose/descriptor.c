@@ -7,15 +7,11 @@
 
 #include <linux/close_range.h>
 
-int
-close(int fd)
+static __attribute__((noinline)) int
+close_slow(int fd)
 {
 	int r;
 
-	if (number_is_plain(fd) && !metrics_owns(fd)) {
-		number_stays_plain(fd);
-		return real.close(fd);
-	}
 	if (!entry_live())
 		return real.close(fd);
 	if (metrics_owns(fd))
@@ -24,6 +20,15 @@ close(int fd)
 	r = real.close(fd);
 	stream_close_end(fd);
 	return r;
+}
+
+int
+close(int fd)
+{
+	if (!number_is_plain(fd) || metrics_owns(fd))
+		return close_slow(fd);
+	number_stays_plain(fd);
+	return real.close(fd);
 }
 
 /* Calls `each` for the known numbers of the range, where there ever was a socket: whoever makes
