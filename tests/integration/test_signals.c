@@ -179,7 +179,7 @@ check_cancels(const struct run *run)
 		char who;
 		int number = record_number(at, &who);
 
-		if (who == 't' && number == next && seen == 0) {
+		if (who == 't' && number == next % 1000000 && seen == 0) {
 			next++;
 		} else if (who == 'm' && number == round && next > 40) {
 			if (++seen == 2) {

@@ -94,7 +94,7 @@ read_some(void *buf, size_t n, int flags)
 
 	if (!flags && borrow_take_hot(fd, buf, n))
 		return (ssize_t)n;
-	if (flags || !reader_plain(stream, n))
+	if (flags || !reader_plain(stream, n, flags))
 		return read_slow(buf, n, flags);
 	native = true;
 	reader_enter(stream);
