@@ -138,7 +138,9 @@ held_by_us(int fd)
 {
 	struct stream *s = stream_known(fd);
 
-	return s && s->owner == self.tid && stream_held(s) ? s : NULL;
+	/* Whoever settled what was borrowed of it has taken the held bytes from their owner, and
+	 * may not have flushed them: they are still to be seen to by who lists them. */
+	return s && (s->owner == self.tid || !s->owner) && stream_held(s) ? s : NULL;
 }
 
 static struct stream *

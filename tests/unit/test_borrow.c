@@ -411,6 +411,31 @@ pipelined_input_is_evidence_and_nobody_waits_yet(void **state)
 	assert_true(s->awaited);
 }
 
+/* The keeper settles at the borrow's delay, which is over before that of what was held later. To
+ * do so it takes the held bytes from their owner, who then forgot them: they never left. */
+static void
+what_is_held_is_not_forgotten_by_a_settle_of_another_thread(void **state)
+{
+	struct stream *s = borrowing(A, AF_INET);
+	struct self first;
+
+	(void)state;
+	assert_int_equal(app_write(s, "reply"), 5);
+	first = self;
+	self = (struct self){ 0 };
+	fake.tid++;
+	self_enter();
+	borrow_settle(s);
+	fake.tid--;
+	self = first;
+	assert_held(s, 5);
+	turn_overdue();
+	assert_held(s, 5);
+	turn_flush();
+	assert_held(s, 0);
+	assert_sent(A, "reply");
+}
+
 static void
 bytes_and_calls_balance(void **state)
 {
@@ -592,6 +617,7 @@ main(void)
 		T(a_peek_that_finds_nothing_is_no_answer),
 		T(a_blocking_read_that_finds_nothing_waits_natively),
 		T(pipelined_input_is_evidence_and_nobody_waits_yet),
+		T(what_is_held_is_not_forgotten_by_a_settle_of_another_thread),
 		T(bytes_and_calls_balance),
 		T(somebody_else_read),
 		T(a_number_used_again_forgets_the_borrow),
