@@ -17,11 +17,12 @@ enum { GROUP_MAX = 100, GROUPS_MAX = 5 };
 struct generator {
 	struct program *p;
 	uint64_t random;
-	int sent;    /* bytes of the peer so far */
-	int waited;  /* time-outs so far, each a few ms */
-	bool urgent; /* there was an urgent byte: more than one is not promised */
-	bool ended;  /* the peer sends no more, */
-	bool gone;   /* and is not there any more */
+	int sent;          /* bytes of the peer so far */
+	int waited;        /* time-outs so far, each a few ms */
+	bool urgent;       /* there was an urgent byte: more than one is not promised */
+	bool ended;        /* the peer sends no more, */
+	bool gone;         /* and is not there any more */
+	bool about_urgent; /* the program is about urgent data */
 };
 
 static uint32_t
@@ -61,7 +62,7 @@ send_size(struct generator *g)
 {
 	int kind = (int)draw(g, 100), n;
 
-	if (kind < 35)
+	if (kind < 35 || g->about_urgent)
 		n = 1 + (int)draw(g, 200);
 	else if (kind < 75)
 		n = 200 + (int)draw(g, 3000);
@@ -112,7 +113,7 @@ peer(struct generator *g)
 		return;
 	if (kind >= 91 || g->ended) {
 		peer_ends(g);
-	} else if (kind < 80 || g->urgent) {
+	} else if (kind < (g->about_urgent ? 50 : 80) || g->urgent) {
 		peer_sends(g);
 	} else if (kind < 86) {
 		add(g, PEER_SENDS_URGENT, 1);
@@ -274,7 +275,7 @@ set_option(struct generator *g)
 	else if (kind < 50)
 		add(g, DO_RCVLOWAT, PICK(g, lowats));
 	else if (kind < 70)
-		add(g, DO_RCVTIMEO, chance(g, 60) ? 4 : 0);
+		add(g, DO_RCVTIMEO, chance(g, 60) ? 12 : 0);
 	else if (kind < 78)
 		add(g, DO_PEEK_OFF, (int)draw(g, 4) - 1);
 	else if (kind < 86)
@@ -311,12 +312,33 @@ duplicate(struct generator *g)
 		add(g, DO_DUP, (int)draw(g, 4));
 }
 
+/* What is asked of urgent data, between small reads. */
+static void
+urgent(struct generator *g)
+{
+	static const int flags[] = { 0,       0, MSG_OOB, MSG_OOB, MSG_OOB | MSG_PEEK,
+				     MSG_PEEK };
+	int kind = (int)draw(g, 100);
+
+	if (kind < 10)
+		add(g, DO_OOBINLINE, chance(g, 70));
+	else if (kind < 40)
+		ask(g);
+	else if (kind < 50)
+		add(g, DO_POLL, 0)->flags = POLLIN | POLLPRI;
+	else
+		add_read(g, DO_RECV, 1 + (int)draw(g, 30),
+			 PICK(g, flags) | MSG_DONTWAIT);
+}
+
 static void
 group(struct generator *g)
 {
 	int kind = (int)draw(g, 100), first = g->p->nr_steps;
 
-	if (kind < 34)
+	if (g->about_urgent && kind >= 34 && kind < 80)
+		urgent(g);
+	else if (kind < 34)
 		run_of_reads(g);
 	else if (kind < 48)
 		headers_and_bodies(g);
@@ -330,8 +352,10 @@ group(struct generator *g)
 		set_option(g);
 	else if (kind < 89)
 		ask(g);
-	else if (kind < 98)
+	else if (kind < 95)
 		put(g);
+	else if (kind < 98)
+		add(g, DO_COMPUTE, 1 + (int)draw(g, 600));
 	else
 		duplicate(g);
 	for (int i = first; i < g->p->nr_steps && chance(g, 50); i++)
@@ -362,6 +386,7 @@ program_generate(struct program *p, uint64_t seed, enum transport transport)
 	g.random = seed * 2 + (uint64_t)transport + UINT64_C(0x853c49e6748fea9b);
 	draw(&g, 2);
 	p->reader_connects = chance(&g, 30);
+	g.about_urgent = chance(&g, 10);
 	opening(&g);
 	nr_bursts = 1 + (int)draw(&g, 8);
 	for (int i = 0; i < nr_bursts; i++) {

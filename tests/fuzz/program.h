@@ -74,7 +74,8 @@ enum op {
 	DO_SHUTDOWN,
 	/* The rest. */
 	DO_WRITE,
-	DO_DUP, /* n: how */
+	DO_COMPUTE, /* n us in which the library sees nothing: the keeper acts */
+	DO_DUP,     /* n: how */
 	DO_CLOSE_DUP,
 	DO_CLOSE, /* the last step of every program */
 	NR_OPS

@@ -8,8 +8,9 @@
 
 #include "reader.h"
 
-/* So many bytes behind what a call may fill are looked at too. */
-enum { GUARD = 16, MAX_TIMEOUTS = 2 };
+/* So many bytes behind what a call may fill are looked at too. A time-out may be short by a tick of
+ * the kernel, of 10 ms at most, so half of it is what has to pass. */
+enum { GUARD = 16, MAX_TIMEOUTS = 1 };
 
 static unsigned char buffer[MAX_READ + GUARD];
 
@@ -176,6 +177,18 @@ receive(struct reader *r)
 	}
 }
 
+/* The call had to wait, and could not have been answered before its time was over. */
+static bool
+fell_short(const struct reader *r, long value)
+{
+	const struct shared *shared = r->shared;
+
+	if (value < 0)
+		return errno == EAGAIN;
+	return r->step.flags & MSG_WAITALL && value < r->step.n &&
+	       !shared->peer_ended && !shared->peer_urgent && !r->shut;
+}
+
 void
 reader_receives(struct reader *r)
 {
@@ -192,8 +205,8 @@ reader_receives(struct reader *r)
 	errno = 0;
 	value = receive(r);
 	reader_returned(r, value);
-	r->result.slept = value < 0 && errno == EAGAIN && r->rcvtimeo_ns &&
-			  reader_now_ns() - start >= r->rcvtimeo_ns;
+	r->result.slept = r->rcvtimeo_ns && fell_short(r, value) &&
+			  reader_now_ns() - start >= r->rcvtimeo_ns / 2;
 	r->result.content = reader_buffer_sum(buffer, n);
 	if (value > 0 && !(r->step.flags & (MSG_PEEK | MSG_OOB)))
 		r->received += (uint64_t)value;

@@ -4,9 +4,12 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "../raw_call.h"
 #include "reader.h"
 
 #ifndef TCP_INQ
@@ -99,6 +102,15 @@ put(struct reader *r)
 }
 
 static int
+compute(const struct reader *r)
+{
+	struct timespec t = { .tv_nsec = r->step.n * 1000L };
+
+	raw_call(SYS_nanosleep, (long)&t, 0, 0, 0, 0);
+	return 0;
+}
+
+static int
 duplicate(struct reader *r)
 {
 	static const int spare = 100;
@@ -167,6 +179,8 @@ set(struct reader *r)
 		return shut(r);
 	case DO_WRITE:
 		return put(r);
+	case DO_COMPUTE:
+		return compute(r);
 	case DO_DUP:
 		return duplicate(r);
 	case DO_CLOSE_DUP:

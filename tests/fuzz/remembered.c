@@ -36,6 +36,20 @@ static const struct {
 	    { PEER_HALF_CLOSES, 0, 0, 0, 0 },
 	    { DO_RECV, 0, 0, 1, 0 },
 	    { DO_CLOSE, 0, 0, 0, 0 } } },
+	/* The keeper settled what was borrowed before what was held was due, and took that from its
+	 * owner, who forgot it at a wait call that found events: it never left. A matter of
+	 * some 100 us, between 450 and 550 after the borrow. */
+	{ TCP,
+	  0,
+	  { { PEER_SENDS, 0, 0, 100, 0 },
+	    { DO_READ, 0, 0, 4, 0 },
+	    { DO_READ, 0, 0, 4, 0 },
+	    { DO_COMPUTE, 0, 0, 240, 0 },
+	    { DO_WRITE, 0, 0, 33, 0 },
+	    { DO_COMPUTE, 0, 0, 100, 0 },
+	    { DO_POLL, 0, 0, 0, 4 },
+	    { PEER_READS, 0, 0, 0, FLAG_UNSEEN },
+	    { DO_CLOSE, 0, 0, 0, 0 } } },
 	/* What TCP_INQ adds has no room in a recvmsg without a buffer for it, and msg_flags say
 	 * so; a read from memory did not. */
 	{ TCP,

@@ -42,6 +42,7 @@ static const char *const op_names[NR_OPS] = {
 	[DO_ERROR] = "SO_ERROR",
 	[DO_SHUTDOWN] = "shutdown",
 	[DO_WRITE] = "write",
+	[DO_COMPUTE] = "compute us",
 	[DO_DUP] = "dup",
 	[DO_CLOSE_DUP] = "close of dup",
 	[DO_CLOSE] = "close",
