@@ -5,7 +5,7 @@
 #include "stream/stall.h"
 #include "stream/turn.h"
 
-enum { LOOK_NS = 100000000, TRIM_NS = 1000000000 };
+enum { LOOK_NS = 100000000, LOOK_SHARE = 200, TRIM_NS = 1000000000 };
 static const int64_t watch_ns = INT64_C(60000000000);
 
 /* ARMED: it sweeps, or an alarm is set by which it will. IDLE: nothing is held; the next hold sets
@@ -111,16 +111,37 @@ watched(int64_t now)
 	return asked && now - (int64_t)asked < watch_ns;
 }
 
+struct looks {
+	int64_t last_ns; /* 0: none, or nobody has been watching since */
+	int64_t next_ns; /* 0: nobody watches */
+};
+
+/* Looks, if one is due. They come every LOOK_NS, or so seldom that they cost half a per cent. */
+static void
+look(struct looks *looks, int64_t now)
+{
+	int64_t cost;
+
+	if (!watched(now)) {
+		looks->last_ns = looks->next_ns = 0;
+		return;
+	}
+	if (now < looks->next_ns)
+		return;
+	stall_look(looks->last_ns ? now - looks->last_ns : 0);
+	cost = LOOK_SHARE * (sys_now_ns() - now);
+	looks->last_ns = now;
+	looks->next_ns = now + (cost > LOOK_NS ? cost : LOOK_NS);
+}
+
 /* Nothing is held: sleeps until a hold sets the alarm, or the next look or trim is due. */
 static void
-idle(int64_t now)
+idle(int64_t now, int64_t next_look_ns)
 {
 	uint32_t expected = ARMED;
-	int64_t until = 0;
+	int64_t until = next_look_ns;
 
-	if (watched(now))
-		until = now + LOOK_NS;
-	else if (pool_has_free())
+	if (!until && pool_has_free())
 		until = now + TRIM_NS;
 	if (!__atomic_compare_exchange_n(&keeper.word, &expected, IDLE, false,
 					 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
@@ -144,7 +165,8 @@ wait_armed(int64_t until)
 static void
 run(void)
 {
-	int64_t now, next, looked = 0, trimmed = 0;
+	int64_t now, next, trimmed = 0;
+	struct looks looks = { 0 };
 	bool alarm;
 
 	self_enter();
@@ -153,10 +175,7 @@ run(void)
 	while (__atomic_load_n(&keeper.word, __ATOMIC_ACQUIRE) != STOPS) {
 		now = sys_now_ns();
 		next = sweep(now);
-		if (watched(now) && now - looked >= LOOK_NS) {
-			stall_look();
-			looked = now;
-		}
+		look(&looks, now);
 		if (now - trimmed >= TRIM_NS) {
 			pool_trim(self.tid);
 			trimmed = now;
@@ -164,7 +183,7 @@ run(void)
 		if (next)
 			wait_armed(next);
 		else if (alarm)
-			idle(now);
+			idle(now, looks.next_ns);
 		else
 			wait_armed(now + due_after_ns());
 	}

@@ -1,10 +1,11 @@
 #include "stream/stall.h"
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 
 /* A scheduler tick, the step of the kernel's own clock, at HZ=250; and how many streams one look
  * asks about at a time. */
-enum { JIFFY_NS = 4000000, LOOK_AT_ONCE = 32 };
+enum { JIFFY_NS = 4000000, LOOK_AT_ONCE = 256 };
 
 /* How long the kernel has been busy sending, in microseconds; 0 where it cannot tell. */
 static uint64_t
@@ -89,18 +90,64 @@ stall_writable(int fd)
 		stall_end(s);
 }
 
-static void
-look_at(struct pollfd *pfd, unsigned nr)
+/* Bytes, and not only an end: a half-closed stream is readable for ever. */
+static bool
+unread(const struct pollfd *pfd)
 {
-	if (!nr || sys_poll(pfd, nr, 0) <= 0)
+	int n = 0;
+
+	if (!(pfd->revents & POLLIN))
+		return false;
+	return !(pfd->revents & (POLLRDHUP | POLLHUP)) ||
+	       sys_ioctl(pfd->fd, FIONREAD, &n) < 0 || n > 0;
+}
+
+/* Bytes that nobody has read since the look before have waited all the while between. A run of such
+ * looks is one event. */
+static void
+look_unread(struct stream *s, bool unread, int64_t since_ns)
+{
+	struct stream_cold *cold = stream_cold(s);
+	struct flow_rare *rare = &s->rec->rare[RECEIVED];
+	uint32_t reads = __atomic_load_n(&s->reads, __ATOMIC_RELAXED);
+	bool waits = unread && since_ns && cold->looked && cold->look_reads == reads;
+
+	if (waits && !cold->waits)
+		count_add(&rare->stall_events, 1);
+	if (waits)
+		count_add(&rare->stall_ns, (uint64_t)since_ns);
+	cold->waits = waits;
+	cold->looked = 1;
+	cold->look_reads = reads;
+}
+
+static void
+look_at(struct pollfd *pfd, unsigned nr, int64_t since_ns)
+{
+	struct stream *s;
+
+	if (!nr || sys_poll(pfd, nr, 0) < 0)
 		return;
-	for (unsigned i = 0; i < nr; i++)
-		if (pfd[i].revents)
+	for (unsigned i = 0; i < nr; i++) {
+		s = stream_known(pfd[i].fd);
+		if (!s)
+			continue;
+		if (pfd[i].revents & (POLLOUT | POLLERR | POLLHUP))
 			stall_writable(pfd[i].fd);
+		look_unread(s, unread(&pfd[i]), since_ns);
+	}
+}
+
+/* Of a stream that another process has open as well, we speak only if we are the one that reads. */
+static bool
+to_be_looked_at(const struct stream *s)
+{
+	return s && s->state == STATE_OPEN &&
+	       (s->stalled || s->reads || stream_private(s));
 }
 
 void
-stall_look(void)
+stall_look(int64_t since_ns)
 {
 	struct pollfd pfd[LOOK_AT_ONCE];
 	struct stream *s;
@@ -109,13 +156,17 @@ stall_look(void)
 	for (unsigned i = 0; i < NR_LEAVES; i++)
 		for (int j = 0; stream_leaf[i] && j < 1 << LEAF_BITS; j++) {
 			s = stream_known((int)(i << LEAF_BITS) + j);
-			if (!s || !s->stalled)
+			if (!to_be_looked_at(s))
 				continue;
-			pfd[nr++] = (struct pollfd){ .fd = s->fd, .events = POLLOUT };
+			pfd[nr++] = (struct pollfd){
+				.fd = s->fd,
+				.events = (short)(POLLIN | POLLRDHUP |
+						  (s->stalled ? POLLOUT : 0)),
+			};
 			if (nr == LOOK_AT_ONCE) {
-				look_at(pfd, nr);
+				look_at(pfd, nr, since_ns);
 				nr = 0;
 			}
 		}
-	look_at(pfd, nr);
+	look_at(pfd, nr, since_ns);
 }

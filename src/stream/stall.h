@@ -1,8 +1,9 @@
 #ifndef WEIR_STREAM_STALL_H
 #define WEIR_STREAM_STALL_H
-/* stream/stall: send backpressure, episode by episode.
+/* stream/stall: backpressure. Of what is received: at each look of the keeper's, a stream with unread
+ * bytes and no read since the look before adds the time between the two.
  *
- * An episode starts when the kernel refuses or shortens a write, or a blocking write has to
+ * Of what is sent, episode by episode. An episode starts when the kernel refuses or shortens a write, or a blocking write has to
  * wait. It ends when the kernel takes bytes again or the stream is seen writable. It lasts
  * no longer than tcpi_busy_time (tcp_info, linux/tcp.h) grew meanwhile plus a jiffy: an
  * application that comes back late is not a slow peer.
@@ -25,6 +26,8 @@ stall_any(void)
 /* poll or select says `fd` is writable. */
 void stall_writable(int fd);
 
-/* The keeper's look: ends the episodes of streams that are writable now. */
-void stall_look(void);
+/* The keeper's look at all streams of this process: ends the episodes of those that are writable now,
+ * and adds `since_ns`, the time since the look before (0: there was none), to those that have
+ * waited to be read. */
+void stall_look(int64_t since_ns);
 #endif

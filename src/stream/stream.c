@@ -266,6 +266,7 @@ reset(struct stream *s, int fd, enum state state)
 	cold->first_ns = cold->borrow_ns = cold->stall_start_ns = 0;
 	cold->cookie = cold->listener_cookie = cold->stall_busy_us = 0;
 	cold->spawn_epoch = __atomic_load_n(&nr_spawns, __ATOMIC_RELAXED);
+	cold->looked = cold->waits = false;
 	cold->lister = 0;
 	cold->listener = -1;
 	cold->option_sets = process->nr_option_sets - 1; /* not asked yet */

@@ -120,7 +120,9 @@ struct stream_cold {
 	uint32_t spawn_epoch;   /* C: number of spawns when it was made */
 	int32_t listener;       /* C: descriptor it was accepted from; -1 none */
 	uint64_t listener_cookie;
-	uint32_t lister; /* A: thread whose list has it; 0: perhaps none */
+	uint32_t look_reads; /* of the keeper: `reads` at its last look, */
+	bool looked, waits;  /* of the keeper: there was one; bytes were waiting then */
+	uint32_t lister;     /* A: thread whose list has it; 0: perhaps none */
 	/* A: stream/section.h: threads of which it waits for an interrupted section; 0 none. Outlives
 	 * the stream. */
 	uint32_t settled_by[NR_SETTLED_BY];

@@ -108,10 +108,60 @@ the_look_ends_those_of_writable_streams(void **state)
 	stall_begin(b);
 	fake.now_ns += 30 * MS;
 	fake.fd[A].revents = POLLOUT;
-	stall_look();
+	stall_look(0);
 	assert_int_equal(stalled_ns(a), 30 * MS);
 	assert_int_equal(a->stalled, 0);
 	assert_int_equal(b->stalled, 1);
+}
+
+static uint64_t
+waited_ns(const struct stream *s)
+{
+	return s->rec->rare[RECEIVED].stall_ns - s->rec->rare_at_open[RECEIVED].stall_ns;
+}
+
+static uint64_t
+waits(const struct stream *s)
+{
+	return s->rec->rare[RECEIVED].stall_events -
+	       s->rec->rare_at_open[RECEIVED].stall_events;
+}
+
+static void
+unread_bytes_add_the_time_between_looks(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+	char buf[8];
+
+	(void)state;
+	stall_look(0);
+	fake_arrive(&fake.fd[A], "request", 7);
+	fake.fd[A].revents = POLLIN;
+	stall_look(100);
+	stall_look(100);
+	assert_int_equal(waited_ns(s), 200);
+	assert_int_equal(waits(s), 1);
+	app_read(s, buf, 3);
+	stall_look(100); /* read since the look before */
+	assert_int_equal(waited_ns(s), 200);
+	stall_look(100);
+	assert_int_equal(waited_ns(s), 300);
+	assert_int_equal(waits(s), 2);
+}
+
+static void
+an_end_alone_is_nothing_unread(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	stall_look(0);
+	fake.fd[A].revents = POLLIN | POLLRDHUP;
+	stall_look(100);
+	assert_int_equal(waited_ns(s), 0);
+	fake_arrive(&fake.fd[A], "rest", 4);
+	stall_look(100);
+	assert_int_equal(waited_ns(s), 100);
 }
 
 int
@@ -119,6 +169,8 @@ main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, fresh, nothing_is_left)
 	const struct CMUnitTest tests[] = {
+		T(unread_bytes_add_the_time_between_looks),
+		T(an_end_alone_is_nothing_unread),
 		T(a_refused_write_begins_and_the_next_that_goes_ends),
 		T(writable_ends_it),
 		T(a_late_application_is_no_slow_peer),
