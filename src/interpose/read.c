@@ -171,8 +171,7 @@ recv(int fd, void *buf, size_t n, int flags)
 			return (ssize_t)n;
 		s = stream_quick(fd);
 		if (s && n && plain(s, n, flags))
-			return plain_end(s, n,
-					 real.recvfrom(fd, buf, n, flags, NULL, NULL));
+			return plain_end(s, n, real.recv(fd, buf, n, flags));
 	}
 	return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
 }

@@ -65,7 +65,7 @@ int capset(void *header, const void *sets);
  * 64-bit offsets here anyway) are not among them: they do what the plain name does. */
 /* clang-format off */
 #define REAL_NAMES(X) \
-	X(read) X(readv) X(recvfrom) X(recvmsg) X(recvmmsg) X(preadv2) \
+	X(read) X(readv) X(recv) X(recvfrom) X(recvmsg) X(recvmmsg) X(preadv2) \
 	X(write) X(writev) X(send) X(sendto) X(sendmsg) X(sendmmsg) X(pwritev2) \
 	X(sendfile) X(splice) X(tee) X(copy_file_range) \
 	X(poll) X(ppoll) X(select) X(pselect) X(epoll_wait) X(epoll_pwait) \

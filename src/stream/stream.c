@@ -94,22 +94,25 @@ leaf_make(unsigned i)
 	return leaf;
 }
 
-static struct stream *
+static __attribute__((noinline)) struct stream *
+record_make(int fd)
+{
+	struct leaf *leaf = leaf_make((unsigned)fd >> LEAF_BITS);
+
+	if (leaf)
+		return &leaf->hot[fd & (LEAF_LEN - 1)];
+	count_internal(INTERNAL_MEMORY);
+	return NULL;
+}
+
+static inline struct stream *
 record_at(int fd)
 {
-	unsigned i = (unsigned)fd >> LEAF_BITS;
-	struct stream *hot = __atomic_load_n(&stream_leaf[i], __ATOMIC_ACQUIRE);
+	struct stream *hot = __atomic_load_n(&stream_leaf[(unsigned)fd >> LEAF_BITS],
+					     __ATOMIC_ACQUIRE);
 
-	if (!hot) {
-		struct leaf *leaf = leaf_make(i);
-
-		if (!leaf) {
-			count_internal(INTERNAL_MEMORY);
-			return NULL;
-		}
-		hot = leaf->hot;
-	}
-	return &hot[fd & (LEAF_LEN - 1)];
+	return __builtin_expect(hot != NULL, 1) ? &hot[fd & (LEAF_LEN - 1)]
+						: record_make(fd);
 }
 
 static bool
