@@ -27,6 +27,11 @@ static uint32_t stop;    /* A */
 static uint32_t ended;   /* A: set as the last thing the thread does */
 static struct sys_thread thread;
 
+/* When this process tries again, and for the last time; 0: it has not tried yet. */
+enum { RETRY_NS = 50000000 };
+static const int64_t last_retry_ns = INT64_C(1000000000);
+static int64_t next_try_ns, last_try_ns; /* A */
+
 static void
 set_undecided(bool undecided)
 {
@@ -83,12 +88,27 @@ leave_it_to_parent(void)
 	return true;
 }
 
+/* Another member serves. It may be about to end that: a master that executes itself again does. */
+static void
+try_again(int64_t now)
+{
+	if (!last_try_ns)
+		last_try_ns = now + last_retry_ns;
+	if (now >= last_try_ns)
+		return;
+	next_try_ns = now + RETRY_NS;
+	set_undecided(true);
+}
+
 void
 metrics_member_sleeps(void)
 {
 	uint32_t none = NO_THREAD;
+	int64_t now = sys_now_ns();
 	int fd = metrics_fd();
 
+	if (now < next_try_ns)
+		return;
 	if (!__atomic_exchange_n(&metrics_undecided, false, __ATOMIC_ACQ_REL) || fd < 0)
 		return;
 	/* A number whose socket is gone: closed by a call that was not seen. */
@@ -96,7 +116,11 @@ metrics_member_sleeps(void)
 		__atomic_store_n(&metrics_listener, -1, __ATOMIC_RELAXED);
 		return;
 	}
-	if (served(fd) || leave_it_to_parent() ||
+	if (served(fd)) {
+		try_again(now);
+		return;
+	}
+	if (leave_it_to_parent() ||
 	    !__atomic_compare_exchange_n(&serving, &none, STARTING, false,
 					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return;
@@ -181,5 +205,6 @@ metrics_child(void)
 {
 	__atomic_store_n(&serving, NO_THREAD, __ATOMIC_RELAXED);
 	__atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
+	next_try_ns = last_try_ns = 0;
 	set_undecided(metrics_fd() >= 0 && !__atomic_load_n(&barred, __ATOMIC_RELAXED));
 }

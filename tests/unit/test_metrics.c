@@ -57,7 +57,7 @@ stopping_is_prompt_and_not_for_ever(void **state)
 	assert_int_equal(status_of(get("/healthz")), 200);
 }
 
-/* A worker finds that its parent serves and makes no thread. */
+/* A worker finds that its parent serves and makes no thread; it asks again for a while. */
 static void
 a_child_makes_no_second_thread(void **state)
 {
@@ -78,7 +78,7 @@ a_child_makes_no_second_thread(void **state)
 
 			/* Two entries and one directory a thread. */
 			_exit(stat(task, &st) < 0 || st.st_nlink != 3 ||
-			      metrics_undecided);
+			      !metrics_undecided);
 		}
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
