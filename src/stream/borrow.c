@@ -140,6 +140,10 @@ borrow_again(struct stream *s)
 	uint32_t unsettled = r_next(r) - s->taken;
 	ssize_t n;
 
+	/* On AF_UNIX a peek ends behind a message with descriptors, which the kernel drops when the
+	 * first byte of it is taken: until then it shows less than a native peek would. */
+	if (unsettled && !(s->options & OPTION_TCP))
+		return false;
 	/* What was taken is peeked again, and lies at the head of the chunk then; the bytes that are
 	 * not yet taken lie the same way behind it. */
 	n = peek(s);
