@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "scenario.h"
 
@@ -49,6 +50,40 @@ wake(struct run *run, unsigned flags)
 }
 
 void
+scenario_send_records(struct run *run, int first, int nr)
+{
+	char record[16];
+	size_t len = (size_t)nr * 8;
+	char *text = calloc(1, len + sizeof record);
+
+	for (int i = 0; i < nr; i++) {
+		snprintf(record, sizeof record, "%07d;", first + i);
+		memcpy(text + (size_t)i * 8, record, 8);
+	}
+	run_send(run, text);
+	free(text);
+}
+
+static void
+play_peer(struct run *run, const struct scenario *s)
+{
+	if (s->queue)
+		scenario_send_records(run, 0, s->queue);
+	if (!s->then)
+		return;
+	/* So that its bytes are unread when it closes: a reset on AF_UNIX too. */
+	run->paused = s->then == PEER_RESETS;
+	run_until_log(run, "~peer ", RUN_MS);
+	if (s->then == PEER_SENDS)
+		scenario_send_records(run, s->queue, MORE_RECORDS);
+	else if (s->then == PEER_ENDS)
+		shutdown(run->peer, SHUT_WR);
+	else
+		run_reset(run);
+	run_wake(run);
+}
+
+void
 scenario_run(struct run *run, const struct scenario *s, enum kind kind, enum half half)
 {
 	struct words words;
@@ -57,11 +92,12 @@ scenario_run(struct run *run, const struct scenario *s, enum kind kind, enum hal
 	split(&words, s->command);
 	options.command = words.word[0];
 	options.args = words.word + 1;
-	options.no_greeting = (s->flags & NO_GREETING) != 0;
+	options.no_greeting = (s->flags & NO_GREETING) != 0 || s->queue;
 	options.oob_inline = (s->flags & OOB_INLINE) != 0;
 	run_start(run, &options);
 	run->options.command = s->command;
 	run->options.args = run->options.env = NULL; /* they do not outlive this call */
+	play_peer(run, s);
 	if (s->flags & (WAKE_STDIN | WAKE_SIGNAL | WAKE_STREAM)) {
 		/* "~sleep" first: a signal that comes before the call is lost. */
 		run_until_log(run, "~sleep ", RUN_MS);

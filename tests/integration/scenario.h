@@ -36,6 +36,12 @@
 #define PLAIN_BUILD 512U /* not where sanitizers need more than there is */
 #define IN_TIME 128U     /* .early is there within .within after "~sleep" */
 
+/* What the peer does once the actor says "~peer"; then it writes to the control pipe. */
+enum then { PEER_WAITS, PEER_SENDS, PEER_ENDS, PEER_RESETS };
+
+/* Records that PEER_SENDS adds. */
+#define MORE_RECORDS 50
+
 struct scenario {
 	const char *name;    /* says the behaviour */
 	const char *command; /* with its arguments, separated by spaces */
@@ -46,7 +52,12 @@ struct scenario {
 	int within;        /* ms, 0 = 300 */
 	const char *early; /* what is there before the wake, NULL = PREFIX */
 	const char *env[4];
+	int queue; /* records of eight bytes that the peer sends at once; no turn */
+	enum then then;
 };
+
+/* "%07d;", from `first`. */
+void scenario_send_records(struct run *run, int first, int nr);
 
 /* Runs one half to its end; the caller finishes it. */
 void scenario_run(struct run *run, const struct scenario *scenario, enum kind kind,
