@@ -32,8 +32,8 @@ lock_wait(unsigned *spins)
 		sys_futex_wait(&never_woken, 0, sys_now_ns() + NAP_NS);
 }
 
-bool
-lock_take(struct lock *l, uint32_t tid)
+static bool
+take(struct lock *l, uint32_t tid, bool soon)
 {
 	unsigned spins = 0;
 
@@ -47,9 +47,24 @@ lock_take(struct lock *l, uint32_t tid)
 		if (holder == tid)
 			return false;
 		/* Waiting by plain loads leaves the cache line with the holder. */
-		while (__atomic_load_n(&l->word, __ATOMIC_RELAXED) != 0)
+		while (__atomic_load_n(&l->word, __ATOMIC_RELAXED) != 0) {
+			if (soon && spins == SPINS + YIELDS)
+				return false;
 			lock_wait(&spins);
+		}
 	}
+}
+
+bool
+lock_take(struct lock *l, uint32_t tid)
+{
+	return take(l, tid, false);
+}
+
+bool
+lock_take_soon(struct lock *l, uint32_t tid)
+{
+	return take(l, tid, true);
 }
 
 void

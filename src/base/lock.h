@@ -21,6 +21,9 @@ struct lock {
 /* True: held, give it back with lock_give(). False: our own thread holds it (we are a
  * handler): do without. `tid` is the caller's thread number, never 0. */
 bool lock_take(struct lock *l, uint32_t tid);
+/* The same, but also false once it would have to sleep: for who holds what the holder's handlers may
+ * be waiting for. The caller does without. */
+bool lock_take_soon(struct lock *l, uint32_t tid);
 void lock_give(struct lock *l);
 
 /* One step of waiting for somebody else's short section; `spins` counts the steps. */

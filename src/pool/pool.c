@@ -31,7 +31,7 @@ struct tier {
 	struct free_chunk *free;     /* L */
 	struct slab *slabs;          /* L: only the first may have room left */
 	uint64_t buffers;            /* L: the truth; the region's copy is only shown */
-	struct free_chunk *deferred; /* A: put by handlers that found the lock their own */
+	struct free_chunk *deferred; /* A: put by those that could not have the lock */
 	bool dirty; /* L: put to since release_free() last found nothing */
 };
 
@@ -342,8 +342,8 @@ defer(struct tier *t, char *chunk)
 		;
 }
 
-/* Only handlers of the lock's holder defer, so whoever holds it may read the link of the
- * first one; but a handler may come before the exchange, and then it fails. */
+/* Anybody may add to the deferred ones, but only who holds the lock takes off, so it may read the link
+ * of the first one; another may come before the exchange, and then that fails. */
 static void
 settle_deferred(struct pool *pool)
 {
@@ -382,7 +382,7 @@ get_shared(struct pool *pool, unsigned tier, uint32_t tid)
 	struct free_chunk *c;
 	char *chunk;
 
-	if (!lock_take(&pool->lock, tid))
+	if (!lock_take_soon(&pool->lock, tid))
 		return NULL;
 	settle_deferred(pool);
 	pool->taken = true;
@@ -407,7 +407,7 @@ put_shared(struct pool *pool, unsigned tier, char *chunk, uint32_t tid)
 {
 	struct tier *t = &pool->tier[tier];
 
-	if (!lock_take(&pool->lock, tid)) {
+	if (!lock_take_soon(&pool->lock, tid)) {
 		defer(t, chunk);
 		return;
 	}

@@ -21,8 +21,10 @@
  * pool of its own, and a chunk of its parent's that it puts is ignored. Contents of a buffer
  * are not cleared. Chunks are aligned to 4 KiB.
  *
- * Threads: any. Signals: safe. A handler that interrupted the pool's own lock gets NULL from
- * pool_get(), and what it puts waits for the next section; one that left it by siglongjmp
+ * Threads: any. Signals: safe. Nobody waits long for the pool's own lock: who gets and puts holds a
+ * stream's lock, and a handler that interrupted the pool's holder may be waiting for that. So
+ * who cannot have it soon, such a handler first of all, gets NULL from pool_get(), and what it
+ * puts waits for the next section. A handler that left the lock by siglongjmp
  * leaves the lists whole (at most the one chunk under way stays counted as in use) and the
  * lock held: see pool_jumped(). */
 #include <stdbool.h>

@@ -59,6 +59,8 @@ hot_begin(struct thread *thread, struct stream *s)
 	__atomic_store_n(&thread->hot, s, __ATOMIC_RELAXED);
 	/* The mark before the look at the owner: the other side's membarrier does the rest. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	self.inside_sp =
+		sp - HOT_DEPTH; /* a handler that came before the mark had its own */
 	return true;
 }
 

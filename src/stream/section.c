@@ -174,6 +174,8 @@ mark_settled(struct stream *s)
 	}
 	settled_by(s, entry ? self.tid : (uint32_t)NOBODY);
 	count_settled();
+	/* The interrupted section may yet store what an append would look at. */
+	self.hot = self.hot_read = NULL;
 }
 
 /* What earlier calls left held is sent. Committed before the flight is forgotten, as above. */
@@ -303,6 +305,9 @@ try_lock(struct stream *s, bool drop, uintptr_t sp)
 
 	if (w_holder(w))
 		return false;
+	/* Of a section that was settled before it took off, and then left by a jump. */
+	if (self.flying == s)
+		forget_flight();
 	locked = drop ? w_make(tid, 0, 0) : w_make(tid, w_head(w), w_tail(w));
 	self.inside_sp = sp;
 	self.inside = s;

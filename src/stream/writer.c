@@ -139,7 +139,7 @@ uncount(struct stream *s, struct record *rec, size_t n)
 bool
 writer_append(struct stream *s, const void *buf, size_t n)
 {
-	if (s->owner != self.tid || !self.thread ||
+	if (s->owner != self.tid || !self.thread || self.nr_settled ||
 	    (self.awaited && self.awaited != (int32_t)s->fd + 1))
 		return false;
 	return writer_append_marked(s, buf, n, false);
