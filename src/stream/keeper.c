@@ -6,6 +6,8 @@
 #include "stream/turn.h"
 
 enum { LOOK_NS = 100000000, LOOK_SHARE = 200, TRIM_NS = 1000000000 };
+/* Lists that were being changed are looked at again after this part of the delay. */
+enum { MOVED_PART = 16 };
 static const int64_t watch_ns = INT64_C(60000000000);
 
 /* ARMED: it sweeps, or an alarm is set by which it will. IDLE: nothing is held; the next hold sets
@@ -78,6 +80,35 @@ see_to(struct stream *s, int64_t now)
 	return next;
 }
 
+static int64_t
+sweep_once(const struct thread *t, int64_t now)
+{
+	uint32_t nr = __atomic_load_n(&t->nr_held, __ATOMIC_ACQUIRE);
+	int64_t oldest = 0, next;
+	struct stream *s;
+
+	for (uint32_t i = 0; i < nr && i < NR_HELD; i++) {
+		s = stream_known(__atomic_load_n(&t->fd[i], __ATOMIC_RELAXED));
+		next = s ? see_to(s, now) : 0;
+		if (next)
+			oldest = earlier(oldest, next);
+	}
+	return oldest;
+}
+
+/* What a thread lists. An entry that it moves meanwhile may be missed, so then once more, and soon. */
+static int64_t
+sweep_thread(const struct thread *t, int64_t now)
+{
+	uint32_t moves = __atomic_load_n(&t->moves, __ATOMIC_ACQUIRE);
+	int64_t oldest = sweep_once(t, now);
+
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	if (moves % 2 == 0 && moves == __atomic_load_n(&t->moves, __ATOMIC_RELAXED))
+		return oldest;
+	return earlier(sweep_once(t, now), now + due_after_ns() / MOVED_PART);
+}
+
 /* Sees to what is older than the delay. Returns when the oldest byte left must go, 0: nothing is
  * held or borrowed. */
 static int64_t
@@ -85,17 +116,11 @@ sweep(int64_t now)
 {
 	int64_t oldest = 0, next;
 	struct thread *t;
-	struct stream *s;
 
 	for (unsigned i = 0; (t = turn_thread_at(i)); i++) {
-		uint32_t nr = __atomic_load_n(&t->nr_held, __ATOMIC_ACQUIRE);
-
-		for (uint32_t j = 0; j < nr && j < NR_HELD; j++) {
-			s = stream_known(__atomic_load_n(&t->fd[j], __ATOMIC_RELAXED));
-			next = s ? see_to(s, now) : 0;
-			if (next)
-				oldest = earlier(oldest, next);
-		}
+		next = sweep_thread(t, now);
+		if (next)
+			oldest = earlier(oldest, next);
 	}
 	return oldest;
 }
@@ -227,13 +252,16 @@ keeper_ended(void)
 void
 keeper_notice(int64_t first_ns)
 {
-	uint32_t idle = IDLE;
+	uint32_t idle = IDLE, word;
 
 	/* What was held must be seen before we look; pairs with the fence in idle(). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (__atomic_load_n(&keeper.word, __ATOMIC_RELAXED) == IDLE &&
-	    __atomic_compare_exchange_n(&keeper.word, &idle, ARMED, false,
-					__ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+	word = __atomic_load_n(&keeper.word, __ATOMIC_RELAXED);
+	if (word == STOPS)
+		keeper_start(); /* it was stopped since we asked before the hold */
+	else if (word == IDLE &&
+		 __atomic_compare_exchange_n(&keeper.word, &idle, ARMED, false,
+					     __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		sys_alarm_set(&keeper.alarm, first_ns + due_after_ns());
 }
 

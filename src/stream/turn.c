@@ -168,10 +168,13 @@ list_leave(void)
 	__atomic_store_n(&self.listing_sp, 0, __ATOMIC_RELEASE);
 }
 
+/* Also where we are a handler, and the interrupted section is about to hold or borrow. */
 static bool
 ours(int fd)
 {
-	return held_by_us(fd) || borrowed_by_us(fd);
+	const struct stream *s = stream_known(fd);
+
+	return held_by_us(fd) || borrowed_by_us(fd) || (s && section_ours(s));
 }
 
 /* Keeps one entry of each stream that is still ours; `lister` tells which have one. */
@@ -179,8 +182,10 @@ static void
 compact(struct thread *thread)
 {
 	uint32_t nr = thread->nr_held, kept = 0;
+	uint32_t moving = thread->moves | 1; /* odd already: left by a jump */
 	struct stream *s;
 
+	__atomic_store_n(&thread->moves, moving, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < nr; i++) {
 		s = stream_known(thread->fd[i]);
 		if (s && stream_cold(s)->lister == self.tid)
@@ -193,12 +198,13 @@ compact(struct thread *thread)
 		if (!s || stream_cold(s)->lister == self.tid)
 			continue;
 		stream_cold(s)->lister = self.tid;
-		thread->fd[kept++] = s->fd;
+		__atomic_store_n(&thread->fd[kept++], s->fd, __ATOMIC_RELAXED);
 	}
 	if (nr && !kept)
 		list_empty(thread);
 	else
 		__atomic_store_n(&thread->nr_held, kept, __ATOMIC_RELEASE);
+	__atomic_store_n(&thread->moves, moving + 1, __ATOMIC_RELEASE);
 }
 
 /* Drops the entries that others have flushed, or that are listed twice. */

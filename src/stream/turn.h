@@ -15,8 +15,9 @@ enum { NR_HELD = 1022 };
 enum { TURN_PREDICTED = 2 };
 
 struct thread {
-	uint32_t tid;       /* A: 0 free */
-	uint32_t nr_held;   /* O: entries of fd[]; read by the keeper */
+	uint32_t tid;     /* A: 0 free */
+	uint32_t nr_held; /* O: entries of fd[]; read by the keeper */
+	uint32_t moves; /* O: odd while entries are being moved; another number after */
 	struct stream *hot; /* O: an append or a take is under way (stream/hot.h); read by
 			     * who takes the stream away */
 	int32_t fd[NR_HELD];

@@ -74,6 +74,29 @@ a_handler_of_the_holder_is_told_and_does_not_wait(void **state)
 	sigaction(SIGUSR1, &before, NULL);
 }
 
+static void *
+want_it_soon(void *arg)
+{
+	(void)arg;
+	if (lock_take_soon(&lock, (uint32_t)sys_gettid()))
+		return "a lock of another thread was had";
+	return NULL;
+}
+
+static void
+who_wants_it_soon_does_not_wait_for_long(void **state)
+{
+	pthread_t thread;
+	void *failed;
+
+	(void)state;
+	assert_true(lock_take_soon(&lock, (uint32_t)sys_gettid()));
+	pthread_create(&thread, NULL, want_it_soon, NULL);
+	pthread_join(thread, &failed); /* it ends, though we keep the lock */
+	assert_null(failed);
+	lock_give(&lock);
+}
+
 static uint32_t waiting; /* A */
 
 static void *
@@ -117,6 +140,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_thread_at_a_time),
 		cmocka_unit_test(a_handler_of_the_holder_is_told_and_does_not_wait),
+		cmocka_unit_test(who_wants_it_soon_does_not_wait_for_long),
 		cmocka_unit_test(a_waiter_gets_a_lock_held_for_long),
 	};
 
