@@ -340,7 +340,8 @@ has_own_table(int fd)
 {
 	char name[64];
 	struct path path = { .to = name, .cap = sizeof name };
-	int probe = sys_fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	/* Not the lowest free number, which is the application's next one as well. */
+	int probe = sys_fcntl(fd, F_DUPFD_CLOEXEC, fd / 2);
 	struct stat st;
 	bool own;
 
