@@ -302,6 +302,17 @@ begin(void)
 	stop = false;
 }
 
+/* Of all streams, since the first round. */
+static unsigned long
+discarded(void)
+{
+	uint64_t nr = 0;
+
+	for (int i = 0; i < NR_DISCARDS; i++)
+		nr += region_get()->totals.discarded[i];
+	return nr;
+}
+
 static void
 nothing_missing(void)
 {
@@ -311,9 +322,9 @@ nothing_missing(void)
 				stress_broken("lost: writer %u, number %u of %u", w, q,
 					      seq[w]);
 	if (aside_came < aside_done || aside_came > aside_begun)
-		stress_broken("aside: %lu to %lu were written, %lu came",
+		stress_broken("aside: %lu to %lu were written, %lu came, %lu discarded",
 			      (unsigned long)aside_done, (unsigned long)aside_begun,
-			      (unsigned long)aside_came);
+			      (unsigned long)aside_came, discarded());
 }
 
 /* Bytes that the counts say are still held, of a stream that was closed. */
