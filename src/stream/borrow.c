@@ -249,6 +249,7 @@ borrow_settle_locked(struct stream *s)
 void
 borrow_settle(struct stream *s)
 {
+	uint64_t cookie = stream_cold(s)->cookie;
 	enum outcome outcome;
 
 	do {
@@ -259,7 +260,7 @@ borrow_settle(struct stream *s)
 		section_leave(s);
 	} while (outcome == SETTLED);
 	if (outcome == FAILED && !sys_cookie(stream_fd(s)))
-		stream_forget(stream_fd(s));
+		stream_forget_socket(stream_fd(s), cookie);
 }
 
 void

@@ -217,6 +217,7 @@ flush_locked(struct stream *s, enum flush_reason reason)
 int
 stream_flush(struct stream *s, enum flush_reason reason)
 {
+	uint64_t cookie = stream_cold(s)->cookie;
 	enum outcome outcome;
 
 	do {
@@ -227,7 +228,7 @@ stream_flush(struct stream *s, enum flush_reason reason)
 		section_leave(s);
 	} while (outcome == SETTLED);
 	if (outcome == FAILED && gone(s->err))
-		stream_forget(stream_fd(s));
+		stream_forget_socket(stream_fd(s), cookie);
 	return outcome == REFUSED ? -EAGAIN : 0;
 }
 

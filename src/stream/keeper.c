@@ -42,9 +42,12 @@ runs(void)
 static bool
 still_there(struct stream *s)
 {
-	if (sys_cookie(s->fd) == stream_cold(s)->cookie)
+	/* First: between the two the number may be closed and taken into use again. */
+	uint64_t cookie = __atomic_load_n(&stream_cold(s)->cookie, __ATOMIC_ACQUIRE);
+
+	if (sys_cookie(s->fd) == cookie)
 		return true;
-	stream_forget(s->fd);
+	stream_forget_socket(s->fd, cookie);
 	return false;
 }
 

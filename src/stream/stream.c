@@ -232,24 +232,21 @@ ask_options(int fd, bool tcp, uint8_t keep)
 }
 
 static void
-close_record(struct stream *s)
+close_record(struct record *rec)
 {
 	__atomic_fetch_sub(&process->nr_streams, 1, __ATOMIC_RELAXED);
-	if (s->rec != &stream_uncounted)
-		region_close(s->rec, sys_now_ns(), self.tid);
+	if (rec != &stream_uncounted)
+		region_close(rec, sys_now_ns(), self.tid);
 }
 
-/* Empties the record for a new user of the number. What the last one left held is lost with its
- * descriptor, which was closed unseen. The count of native readers stays: one may yet return. */
-static void
-reset(struct stream *s, int fd, enum state state)
+/* With the section entered, and nothing held any more: empties the record. Returns whether it was open.
+ * The count of native readers stays: one may yet return. */
+static bool
+wipe(struct stream *s, enum state state)
 {
-	struct stream_cold *cold;
+	struct stream_cold *cold = stream_cold(s);
 	bool was_open;
 
-	s->fd = fd;
-	cold = stream_cold(s);
-	section_enter_dropping(s);
 	section_empty(s);
 	borrow_drop(s);
 	if (!section_settled(s))
@@ -273,9 +270,22 @@ reset(struct stream *s, int fd, enum state state)
 	cold->lister = 0;
 	cold->listener = -1;
 	cold->option_sets = process->nr_option_sets - 1; /* not asked yet */
+	return was_open;
+}
+
+/* For a new user of the number. What the last one left held is lost with its descriptor, which was
+ * closed unseen. */
+static void
+reset(struct stream *s, int fd, enum state state)
+{
+	bool was_open;
+
+	s->fd = fd;
+	section_enter_dropping(s);
+	was_open = wipe(s, state);
 	section_leave(s);
 	if (was_open)
-		close_record(s);
+		close_record(stream_record(s));
 }
 
 static void
@@ -439,6 +449,27 @@ stream_forget(int fd)
 }
 
 void
+stream_forget_socket(int fd, uint64_t cookie)
+{
+	struct stream *s = stream_known(fd);
+	struct record *rec = NULL;
+
+	if (!s || !cookie || !self_enter())
+		return;
+	section_enter(s);
+	/* Whoever takes the number into use resets the cookie first, in a section. */
+	if (stream_cold(s)->cookie == cookie && section_commit(s, 0, 0)) {
+		rec = stream_record(s);
+		if (!wipe(s, STATE_NONE))
+			rec = NULL;
+		set_kind(fd, KIND_UNKNOWN);
+	}
+	section_leave(s);
+	if (rec)
+		close_record(rec);
+}
+
+void
 stream_made_plain(int fd)
 {
 	if (!known(fd) || !self_ready())
@@ -595,7 +626,7 @@ stream_close_begin(int fd)
 	stream_drain(s, FLUSH_CLOSE); /* what another thread held since */
 	set_kind(fd, KIND_SOCKET);
 	if (was_open)
-		close_record(s);
+		close_record(stream_record(s));
 }
 
 void

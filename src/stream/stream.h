@@ -236,7 +236,9 @@ void stream_init(void); /* from the constructor; makes numbers known */
 void stream_off(void);  /* from now on every call is native, for good */
 
 /* A number was made: whatever was known of it is forgotten. */
-void stream_forget(int fd);     /* by a call that may have made anything */
+void stream_forget(int fd); /* by a call that may have made anything */
+/* The socket with this cookie turned out to be closed; not if the number is known as another by now. */
+void stream_forget_socket(int fd, uint64_t cookie);
 void stream_made_plain(int fd); /* open, pipe, eventfd, ... : certainly no stream */
 void stream_made_socket(int fd, int domain, int type, int protocol); /* socket() */
 void stream_made_pair(int fd, int type);               /* socketpair(), each end */

@@ -110,6 +110,22 @@ a_number_that_became_another_socket_is_not_touched(void **state)
 	assert_null(stream_known(A));
 }
 
+/* The keeper asked the kernel, then somebody closed the number and took it into use again. */
+static void
+a_number_in_use_again_keeps_what_it_holds(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+	uint64_t cookie = stream_cold(s)->cookie;
+
+	(void)state;
+	s = accepted(A, AF_INET);
+	assert_int_not_equal(stream_cold(s)->cookie, cookie);
+	hold(s, "a");
+	stream_forget_socket(A, cookie);
+	assert_held(s, 1);
+	assert_ptr_equal(stream_known(A), s);
+}
+
 static void
 a_stopped_one_comes_back_at_the_next_hold(void **state)
 {
@@ -149,6 +165,7 @@ main(void)
 		T(it_sleeps_until_the_oldest_byte_is_due),
 		T(a_hold_sets_its_alarm_only_when_it_is_idle),
 		T(a_number_that_became_another_socket_is_not_touched),
+		T(a_number_in_use_again_keeps_what_it_holds),
 		T(a_stopped_one_comes_back_at_the_next_hold),
 		T(ended_for_good_nothing_is_held),
 	};
