@@ -14,8 +14,8 @@ count_size_shared(enum size_histogram which, uint64_t len)
 void
 count_native(struct stream *s, enum dir dir, uint64_t went)
 {
-	struct flow *flow = &s->rec->flow[dir];
-	uint32_t chunk = s->rec->chunk[dir];
+	struct flow *flow = &stream_record(s)->flow[dir];
+	uint32_t chunk = stream_record(s)->chunk[dir];
 
 	count_add(&flow->native_calls, 1);
 	count_add(&flow->native_bytes, went);

@@ -10,8 +10,10 @@ void count_size_shared(enum size_histogram which, uint64_t len);
 static inline __attribute__((always_inline)) void
 count_size(enum size_histogram which, uint64_t len)
 {
-	if (__builtin_expect(self.tally != NULL, 1))
-		count_add_own(&self.tally->count[which][size_bits(len)], 1);
+	struct tally *tally = self.tally;
+
+	if (__builtin_expect(tally != NULL, 1))
+		count_add_own(&tally->count[which][size_bits(len)], 1);
 	else
 		count_size_shared(which, len);
 }
@@ -25,14 +27,16 @@ static inline __attribute__((always_inline)) bool
 count_native_quick(struct stream *s, enum dir dir, uint64_t went)
 {
 	enum size_histogram sizes = dir == SENT ? SIZE_NATIVE_WRITE : SIZE_NATIVE_READ;
-	struct record *rec = s->rec;
+	struct record *rec = stream_record(s);
 	struct flow *flow = &rec->flow[dir];
+	struct tally *tally = self.tally;
 
-	if (__builtin_expect(went > rec->chunk[dir], 0))
+	/* No tally: a handler has forked since somebody looked, and this is the child. */
+	if (__builtin_expect(!tally || went > rec->chunk[dir], 0))
 		return false;
 	count_add(&flow->native_calls, 1);
 	count_add(&flow->native_bytes, went);
-	count_add_own(&self.tally->count[sizes][size_bits(went)], 1);
+	count_add_own(&tally->count[sizes][size_bits(went)], 1);
 	return true;
 }
 
@@ -40,7 +44,7 @@ count_native_quick(struct stream *s, enum dir dir, uint64_t went)
 static inline void
 count_unmoved(struct stream *s, enum dir dir)
 {
-	struct flow *flow = &s->rec->flow[dir];
+	struct flow *flow = &stream_record(s)->flow[dir];
 
 	count_add(&flow->app_calls, 1);
 	count_add(&flow->kernel_calls, 1);
@@ -50,8 +54,8 @@ count_unmoved(struct stream *s, enum dir dir)
 static inline void
 count_kernel(struct stream *s, enum dir dir, uint64_t went)
 {
-	struct flow *flow = &s->rec->flow[dir];
-	uint32_t chunk = s->rec->chunk[dir];
+	struct flow *flow = &stream_record(s)->flow[dir];
+	uint32_t chunk = stream_record(s)->chunk[dir];
 
 	count_add(&flow->kernel_calls, 1);
 	if (!went)
@@ -65,7 +69,7 @@ count_kernel(struct stream *s, enum dir dir, uint64_t went)
 static inline void
 count_app(struct stream *s, enum dir dir, uint64_t bytes)
 {
-	struct flow *flow = &s->rec->flow[dir];
+	struct flow *flow = &stream_record(s)->flow[dir];
 
 	count_add(&flow->app_calls, 1);
 	if (!bytes)
@@ -79,10 +83,13 @@ count_app(struct stream *s, enum dir dir, uint64_t bytes)
 static inline __attribute__((always_inline)) void
 count_held(struct stream *s, uint64_t bytes, bool small)
 {
-	count_add_own(&s->rec->flow[SENT].held_calls, 1);
-	count_add_own(&s->rec->flow[SENT].held_bytes, bytes);
-	if (small)
-		count_add_own(&self.tally->count[SIZE_APP_WRITE][size_bits(1)], 1);
+	struct flow *flow = &stream_record(s)->flow[SENT];
+	struct tally *tally = self.tally;
+
+	count_add_own(&flow->held_calls, 1);
+	count_add_own(&flow->held_bytes, bytes);
+	if (small && __builtin_expect(tally != NULL, 1))
+		count_add_own(&tally->count[SIZE_APP_WRITE][size_bits(1)], 1);
 	else
 		count_size(SIZE_APP_WRITE, bytes);
 }
@@ -91,10 +98,13 @@ count_held(struct stream *s, uint64_t bytes, bool small)
 static inline __attribute__((always_inline)) void
 count_served(struct stream *s, uint64_t bytes, bool small)
 {
-	count_add_own(&s->rec->flow[RECEIVED].held_calls, 1);
-	count_add_own(&s->rec->flow[RECEIVED].held_bytes, bytes);
-	if (small)
-		count_add_own(&self.tally->count[SIZE_APP_READ][size_bits(1)], 1);
+	struct flow *flow = &stream_record(s)->flow[RECEIVED];
+	struct tally *tally = self.tally;
+
+	count_add_own(&flow->held_calls, 1);
+	count_add_own(&flow->held_bytes, bytes);
+	if (small && __builtin_expect(tally != NULL, 1))
+		count_add_own(&tally->count[SIZE_APP_READ][size_bits(1)], 1);
 	else
 		count_size(SIZE_APP_READ, bytes);
 }

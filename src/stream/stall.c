@@ -108,7 +108,7 @@ static void
 look_unread(struct stream *s, bool unread, int64_t since_ns)
 {
 	struct stream_cold *cold = stream_cold(s);
-	struct flow_rare *rare = &s->rec->rare[RECEIVED];
+	struct flow_rare *rare = &stream_record(s)->rare[RECEIVED];
 	uint32_t reads = __atomic_load_n(&s->reads, __ATOMIC_RELAXED);
 	bool waits = unread && since_ns && cold->looked && cold->look_reads == reads;
 
