@@ -1,8 +1,6 @@
 """64-byte recvs, queue full, against the same loop rewritten by hand, in CPU time."""
 
-import json
 import os
-import subprocess
 
 import lib
 import pairs
@@ -11,34 +9,11 @@ import report
 ABOUT = "64-byte recvs, queue full, CPU time; 1.00 is the loop rewritten by hand"
 GOALS = {"TCP": 0.55, "AF_UNIX": 0.45}  # of the speed of the loop rewritten by hand
 TIMES_NATIVE = {"TCP": 15}
-# The native loop is some twenty times slower: fewer recvs measure it as well.
-MODES = {"native": ("plain", False, 0.1), "hand": ("hand", False, 1),
-         "preloaded": ("plain", True, 1)}
 
 
 def one_run(directory, kind, mode, bursts):
     """Nanoseconds of CPU a recv."""
-    how, preload, scale = MODES[mode]
-    os.makedirs(directory, exist_ok=True)
-    address = "127.0.0.1:0"
-    if kind == "AF_UNIX":
-        address = os.path.join(directory, "s")
-        if os.path.exists(address):
-            os.unlink(address)
-    env = {**os.environ, "STREAM_METRICS_SOCKET": os.path.join(directory, "m")}
-    if preload and lib.preloaded_is_real():
-        env["LD_PRELOAD"] = lib.LIB
-    argv = [lib.program("recv64"), how, address, str(int(bursts * scale))]
-    receiver = subprocess.Popen(argv, stdout=subprocess.PIPE, env=env)
-    try:
-        where = lib.read_line(receiver.stdout, 20)
-        subprocess.run([lib.program("recv64"), "feed", where], check=True, timeout=120)
-        result = json.loads(lib.read_line(receiver.stdout, 20))
-        receiver.wait(20)
-    finally:
-        receiver.kill()
-        receiver.stdout.close()
-        receiver.wait()
+    result = pairs.one_loop("recv64", "feed", directory, kind, mode, bursts)
     return result["cpu_ns"] / result["recvs"]
 
 
@@ -49,7 +24,7 @@ def run(out, bench):
         directory = os.path.join(bench.tmp, "recv64")
         with lib.on_one_core():  # loop and peer never run at once: nothing is lost
             native, hand, preloaded = pairs.interleave(
-                lambda mode, k=kind: one_run(directory, k, mode, bursts), MODES,
+                lambda mode, k=kind: one_run(directory, k, mode, bursts), pairs.LOOPS,
                 bench.rounds(9))
         # Of each round its own ratio: the machine's moods last longer than a round.
         share = lib.median([h / p for h, p in zip(hand, preloaded)])

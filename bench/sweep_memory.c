@@ -14,13 +14,14 @@
 #include "count/region.h"
 #include "net.h"
 #include "pool/pool.h"
+#include "sweep.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORD = 256, MAX_STREAMS = 4096, MAX_TIMED = 1 << 18 };
+enum { RECORD = 256, MAX_STREAMS = 4096 };
 
 static struct {
 	char *chunk; /* on its way to the reader */
@@ -82,35 +83,6 @@ read_chunk(int i)
 	put(i);
 }
 
-static int
-by_value(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static void
-one_at_a_time(uint64_t span_ns)
-{
-	static uint32_t took[MAX_TIMED];
-	uint64_t now = now_ns(CLOCK_MONOTONIC), end = now + span_ns;
-	size_t nr = 0;
-	int i = 0;
-
-	while ((now < end || nr == 0) && nr < MAX_TIMED) {
-		uint64_t begin = now;
-
-		write_chunk(i);
-		read_chunk(i);
-		now = now_ns(CLOCK_MONOTONIC);
-		took[nr++] = (uint32_t)(now - begin);
-		i = (i + 1) % nr_streams;
-	}
-	qsort(took, nr, sizeof(took[0]), by_value);
-	printf("\"p50_ns\":%u,\"p99_ns\":%u,", took[nr / 2], took[nr * 99 / 100]);
-}
-
 static void
 copied(void)
 {
@@ -166,7 +138,7 @@ main(int argc, char **argv)
 	span_ns = strtoull(argv[4], NULL, 10) * 500000u;
 	copied();
 	printf("{");
-	one_at_a_time(span_ns);
+	sweep_one_at_a_time(span_ns, nr_streams, write_chunk, read_chunk);
 	ns = timed(copied, span_ns);
 	chunks = nr_chunks;
 	printf("\"mb_s\":%.1f,\"chunks\":%llu,\"allocations\":%llu,",

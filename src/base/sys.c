@@ -273,12 +273,6 @@ sys_futex_wait(uint32_t *word, uint32_t value, int64_t deadline_ns)
 		deadline_ns != 0 ? (long)&until : 0, 0, (long)FUTEX_BITSET_MATCH_ANY);
 }
 
-int
-sys_futex_wake(uint32_t *word, int nr)
-{
-	return (int)CALL3(SYS_futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, nr);
-}
-
 /* One that nobody sends, and that as no real-time signal needs no queue. */
 enum { ALARM_SIGNAL = SIGSTKFLT };
 
@@ -453,12 +447,6 @@ int
 sys_wipe_on_fork(void *p, size_t len)
 {
 	return (int)CALL3(SYS_madvise, p, len, MADV_WIPEONFORK);
-}
-
-int
-sys_drop_pages(void *p, size_t len)
-{
-	return (int)CALL3(SYS_madvise, p, len, MADV_DONTNEED);
 }
 
 /* ---- files and listening: the *at forms, which every architecture has ---- */

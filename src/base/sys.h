@@ -72,17 +72,15 @@ void sys_yield(void);
 void *sys_map(size_t len, int shared);
 void sys_unmap(void *p, size_t len);
 int sys_wipe_on_fork(void *p, size_t len); /* MADV_WIPEONFORK; p page-aligned */
-int sys_drop_pages(void *p, size_t len);   /* MADV_DONTNEED */
 
 /* membarrier(2), private and expedited: every running thread of the process passes a full barrier.
  * Registered once a process; a fork keeps that, an exec does not. */
 int sys_membarrier_register(void);
 int sys_membarrier(void);
 
-/* Sleeps while *word == value, until woken or until `deadline_ns` (CLOCK_MONOTONIC, 0: for
- * ever). 0, or -EAGAIN, -ETIMEDOUT, -EINTR. */
+/* Sleeps while *word == value, until `deadline_ns` (CLOCK_MONOTONIC, 0: for ever); nobody wakes it
+ * before. -EAGAIN, -ETIMEDOUT, -EINTR. */
 int sys_futex_wait(uint32_t *word, uint32_t value, int64_t deadline_ns);
-int sys_futex_wake(uint32_t *word, int nr);
 
 /* Files and listening, for the metrics socket and the log. Same names, same arguments. */
 int sys_open(const char *path, int flags, unsigned mode);

@@ -12,7 +12,6 @@
 
 /* Ours stays out of where the application expects its standard descriptors. */
 enum { LOWEST = 2 };
-enum { PARENT_TRIES = 1000 };
 
 bool metrics_undecided;
 int metrics_listener = -1;
@@ -27,10 +26,10 @@ static uint32_t stop;    /* A */
 static uint32_t ended;   /* A: set as the last thing the thread does */
 static struct sys_thread thread;
 
-/* When this process tries again, and for the last time; 0: it has not tried yet. */
+/* When this process has tried first, and tries next; 0: it has not tried yet. */
 enum { RETRY_NS = 50000000 };
 static const int64_t last_retry_ns = INT64_C(1000000000);
-static int64_t next_try_ns, last_try_ns; /* A */
+static int64_t first_try_ns, next_try_ns; /* A */
 
 static void
 set_undecided(bool undecided)
@@ -73,30 +72,13 @@ served(int fd)
 	return sys_fcntl(fd, F_GETLK, (long)&lock) < 0 || lock.l_type != F_UNLCK;
 }
 
-/* The member nearest to the family's root serves: it is the one that stays. So while our parent is
- * a member that has not slept yet, we try again at our next sleep, but not for ever: it may never
- * make a call that we see. */
-static bool
-leave_it_to_parent(void)
-{
-	static uint32_t tries;
-
-	if (!region_has((uint32_t)sys_getppid()) ||
-	    __atomic_add_fetch(&tries, 1, __ATOMIC_RELAXED) > PARENT_TRIES)
-		return false;
-	set_undecided(true);
-	return true;
-}
-
-/* Another member serves. It may be about to end that: a master that executes itself again does. */
+/* Another member serves, or ought to, and may yet change that: a master that executes itself again
+ * does; and a parent that has not slept yet is nearer to the family's root, and so the one that
+ * stays. We ask again for a while, and no longer: the parent may never make a call that we see. */
 static void
 try_again(int64_t now)
 {
-	if (!last_try_ns)
-		last_try_ns = now + last_retry_ns;
-	if (now >= last_try_ns)
-		return;
-	next_try_ns = now + RETRY_NS;
+	__atomic_store_n(&next_try_ns, now + RETRY_NS, __ATOMIC_RELAXED);
 	set_undecided(true);
 }
 
@@ -104,10 +86,11 @@ void
 metrics_member_sleeps(void)
 {
 	uint32_t none = NO_THREAD;
-	int64_t now = sys_now_ns();
+	int64_t now = sys_now_ns(), first = 0;
 	int fd = metrics_fd();
+	bool early;
 
-	if (now < next_try_ns)
+	if (now < __atomic_load_n(&next_try_ns, __ATOMIC_RELAXED))
 		return;
 	if (!__atomic_exchange_n(&metrics_undecided, false, __ATOMIC_ACQ_REL) || fd < 0)
 		return;
@@ -116,11 +99,14 @@ metrics_member_sleeps(void)
 		__atomic_store_n(&metrics_listener, -1, __ATOMIC_RELAXED);
 		return;
 	}
-	if (served(fd)) {
+	__atomic_compare_exchange_n(&first_try_ns, &first, now, false, __ATOMIC_RELAXED,
+				    __ATOMIC_RELAXED);
+	early = !first || now < first + last_retry_ns;
+	if (early && (served(fd) || region_has((uint32_t)sys_getppid()))) {
 		try_again(now);
 		return;
 	}
-	if (leave_it_to_parent() ||
+	if (served(fd) ||
 	    !__atomic_compare_exchange_n(&serving, &none, STARTING, false,
 					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return;
@@ -205,6 +191,6 @@ metrics_child(void)
 {
 	__atomic_store_n(&serving, NO_THREAD, __ATOMIC_RELAXED);
 	__atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
-	next_try_ns = last_try_ns = 0;
+	first_try_ns = next_try_ns = 0;
 	set_undecided(metrics_fd() >= 0 && !__atomic_load_n(&barred, __ATOMIC_RELAXED));
 }

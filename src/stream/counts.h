@@ -27,11 +27,14 @@ static inline __attribute__((always_inline)) bool
 count_native_quick(struct stream *s, enum dir dir, uint64_t went)
 {
 	enum size_histogram sizes = dir == SENT ? SIZE_NATIVE_WRITE : SIZE_NATIVE_READ;
-	struct record *rec = stream_record(s);
+	struct record *rec = __atomic_load_n(&s->rec, __ATOMIC_RELAXED);
 	struct flow *flow = &rec->flow[dir];
-	struct tally *tally = self.tally;
+	struct tally *tally;
 
-	/* No tally: a handler has forked since somebody looked, and this is the child. */
+	/* The tally after the record: where a handler has forked since somebody looked, and this is
+	 * the child, there is none; where there is one, so was the record. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	tally = self.tally;
 	if (__builtin_expect(!tally || went > rec->chunk[dir], 0))
 		return false;
 	count_add(&flow->native_calls, 1);

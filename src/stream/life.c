@@ -197,12 +197,6 @@ life_vfork(void)
 	self.tally = NULL;
 }
 
-bool
-life_in_vfork_child(void)
-{
-	return self.vfork_pid && sys_getpid() != self.vfork_pid;
-}
-
 void
 life_vfork_passes(int fd)
 {

@@ -55,7 +55,6 @@ void life_vfork(void);
 /* In a vfork child, a number is duplicated or loses close-on-exec: the parent's stream is then
  * open in another process. One atomic store, nothing else. */
 void life_vfork_passes(int fd);
-bool life_in_vfork_child(void);
 
 /* exec: all quiesced, the family left; life_exec_failed() takes it back. */
 void life_exec_begin(void);

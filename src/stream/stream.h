@@ -63,6 +63,7 @@ struct stream {
 	uint32_t cap;       /* L: how far tail may go; 0: nothing is held */
 	uint32_t owner;     /* L: thread whose call took the chunk */
 	uint32_t room;      /* L: bytes the kernel is known to take */
+	uint32_t epoch; /* C: number of forks when it was made: another one now: shared */
 	union {
 		struct {
 			uint32_t writer; /* A: thread that wrote last, */
@@ -70,15 +71,11 @@ struct stream {
 		};
 		uint64_t writing; /* both: that thread's self.turning */
 	};
-	uint32_t epoch; /* C: number of forks when it was made: another one now: shared */
-	int32_t fd;     /* C; stream_fd() */
+	int32_t fd;      /* C; stream_fd() */
 	uint8_t state;   /* L: enum state */
 	uint8_t mode;    /* L: enum mode */
 	uint8_t options; /* A: enum option */
 	uint8_t tier;    /* L: of the chunk, or the one to begin with */
-	uint8_t awaited; /* A: bytes were read since it was last released */
-	uint8_t proven; /* A: the kernel took the last write or flush whole: may hold */
-	uint8_t role;   /* C: enum role */
 	union {
 		struct {
 			uint8_t nr_writes; /* A: in this turn, at most 2 */
@@ -108,8 +105,12 @@ struct stream {
 	uint8_t borrow_tier; /* L: of `borrow`, or the one to begin with */
 	uint8_t more;        /* L: the last peek filled the chunk */
 	uint8_t unborrowable; /* A: reads are left alone for good */
+	uint8_t awaited;      /* A: bytes were read since it was last released */
+	uint8_t proven; /* A: the kernel took the last write or flush whole: may hold */
+	uint8_t role;   /* C: enum role */
 } __attribute__((aligned(64)));
-_Static_assert(sizeof(struct stream) == 128, "one cache line a half");
+_Static_assert(offsetof(struct stream, r) == 64 && sizeof(struct stream) == 128,
+	       "one cache line a half");
 
 struct stream_cold {
 	int64_t first_ns;       /* L: when the first held byte was taken */
@@ -204,8 +205,16 @@ stream_record(const struct stream *s)
 	return __builtin_expect(rec != NULL, 1) ? rec : &stream_uncounted;
 }
 
-/* Its number, told by where it lies: right also where a fork has wiped it. */
-int stream_fd(const struct stream *s);
+/* Its number; where a fork has wiped it, told by where it lies. */
+int stream_find(const struct stream *s);
+
+static inline int
+stream_fd(const struct stream *s)
+{
+	int fd = __atomic_load_n(&s->fd, __ATOMIC_RELAXED);
+
+	return __builtin_expect(fd != 0, 1) ? fd : stream_find(s);
+}
 
 /* Chunk size of the sent direction in bytes, and of the received one; 0: watched only. */
 static inline uint32_t

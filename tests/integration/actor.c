@@ -81,6 +81,40 @@ spin_ms(int ms)
 		;
 }
 
+long
+actor_send_descriptor(int over, int fd)
+{
+	char room[CMSG_SPACE(sizeof fd)] = "", byte = 'd';
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = room,
+			      .msg_controllen = sizeof room };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof fd);
+	memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	return sendmsg(over, &msg, 0);
+}
+
+int
+actor_receive_descriptor(int over)
+{
+	char room[CMSG_SPACE(sizeof(int))], byte;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = room,
+			      .msg_controllen = sizeof room };
+	int fd = -1;
+
+	if (recvmsg(over, &msg, 0) == 1 && CMSG_FIRSTHDR(&msg))
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof fd);
+	return fd;
+}
+
 void
 wait_for_harness(void)
 {

@@ -57,6 +57,9 @@ long result(const char *name, long rc);
 void put(int fd, const char *text);
 /* Uses the processor without any call the library could act in. */
 void spin_ms(int ms);
+/* SCM_RIGHTS with one byte over a socket: sendmsg's result; and the descriptor, or -1. */
+long actor_send_descriptor(int over, int fd);
+int actor_receive_descriptor(int over);
 /* Blocks in read of the control pipe until the harness wakes us. */
 void wait_for_harness(void);
 int64_t actor_now_ns(void);

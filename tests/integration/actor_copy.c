@@ -141,43 +141,9 @@ copy_forkpty(int fd, char **args)
 }
 
 static void
-send_descriptor(int over, int fd)
-{
-	char room[CMSG_SPACE(sizeof fd)] = "", byte = 'd';
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = room,
-			      .msg_controllen = sizeof room };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof fd);
-	memcpy(CMSG_DATA(c), &fd, sizeof fd);
-	result("sendmsg", sendmsg(over, &msg, 0));
-}
-
-static int
-receive_descriptor(int over)
-{
-	char room[CMSG_SPACE(sizeof(int))], byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = room,
-			      .msg_controllen = sizeof room };
-	int fd = -1;
-
-	if (recvmsg(over, &msg, 0) == 1 && CMSG_FIRSTHDR(&msg))
-		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof fd);
-	return fd;
-}
-
-static void
 helper_writes(int over)
 {
-	int fd = receive_descriptor(over);
+	int fd = actor_receive_descriptor(over);
 	char byte;
 
 	put(fd, "c4;");
@@ -205,7 +171,7 @@ copy_pass(int unused, char **args)
 		helper_writes(pair[1]);
 	fd = actor_open();
 	actor_turn(fd);
-	send_descriptor(pair[0], fd);
+	result("sendmsg", actor_send_descriptor(pair[0], fd));
 	(void)!read(pair[0], &byte, 1);
 	put(fd, "p6;");
 	put(fd, "p7;");
@@ -221,7 +187,7 @@ copy_pass_over(int fd, char **args)
 {
 	(void)args;
 	put(fd, "4;");
-	send_descriptor(fd, 0);
+	result("sendmsg", actor_send_descriptor(fd, 0));
 	put(fd, "5;");
 	put(fd, "6;");
 	return 0;

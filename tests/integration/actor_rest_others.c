@@ -137,42 +137,6 @@ others_system(int fd, char **args)
 	return 0;
 }
 
-static void
-pass(int over, int fd)
-{
-	char room[CMSG_SPACE(sizeof fd)] = "", byte = 'd';
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = room,
-			      .msg_controllen = sizeof room };
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof fd);
-	memcpy(CMSG_DATA(c), &fd, sizeof fd);
-	/* Said only if it failed: the other process speaks too. */
-	if (sendmsg(over, &msg, 0) != 1)
-		result("sendmsg", -1);
-}
-
-static int
-passed(int over)
-{
-	char room[CMSG_SPACE(sizeof(int))], byte;
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov,
-			      .msg_iovlen = 1,
-			      .msg_control = room,
-			      .msg_controllen = sizeof room };
-	int fd = -1;
-
-	if (recvmsg(over, &msg, 0) == 1 && CMSG_FIRSTHDR(&msg))
-		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof fd);
-	return fd;
-}
-
 /* To a process that was there before the stream. */
 static int
 others_pass(int unused, char **args)
@@ -186,7 +150,7 @@ others_pass(int unused, char **args)
 		return 1;
 	pid = fork();
 	if (pid == 0) {
-		fd = passed(pair[1]);
+		fd = actor_receive_descriptor(pair[1]);
 		rest_at = FEW;
 		rest_take(fd, 4, 3);
 		rest_take_all(fd, QUEUE);
@@ -194,7 +158,9 @@ others_pass(int unused, char **args)
 	}
 	fd = actor_open();
 	rest_take_few(fd, QUEUE);
-	pass(pair[0], fd);
+	/* Said only if it failed: the other process speaks too. */
+	if (actor_send_descriptor(pair[0], fd) != 1)
+		result("sendmsg", -1);
 	reap(pid);
 	return 0;
 }

@@ -494,12 +494,6 @@ sys_wipe_on_fork(void *p, size_t len)
 }
 
 int
-sys_drop_pages(void *p, size_t len)
-{
-	return madvise(p, len, MADV_DONTNEED) < 0 ? -EINVAL : 0;
-}
-
-int
 sys_membarrier_register(void)
 {
 	return 0;
@@ -524,14 +518,6 @@ sys_futex_wait(uint32_t *word, uint32_t value, int64_t deadline_ns)
 		return -EAGAIN;
 	sleep_until(deadline_ns);
 	return deadline_ns != 0 ? -ETIMEDOUT : 0;
-}
-
-int
-sys_futex_wake(uint32_t *word, int nr)
-{
-	(void)nr;
-	fake.woken = word;
-	return called(FAKE_FUTEX_WAKE);
 }
 
 int

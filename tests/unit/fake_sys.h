@@ -24,7 +24,6 @@ enum fake_call {
 	FAKE_WIPE,
 	FAKE_WRITE,
 	FAKE_FUTEX_WAIT,
-	FAKE_FUTEX_WAKE,
 	FAKE_ALARM_SET,
 	FAKE_THREAD,
 	FAKE_TGKILL,
@@ -69,7 +68,6 @@ extern struct fake {
 	unsigned calls[NR_FAKE_CALLS]; /* since fake_reset() */
 	void (*thread)(void); /* the last thread started; NULL: none, or joined */
 	char thread_name[16];
-	uint32_t *woken;  /* the last word woken */
 	uint32_t *waited; /* the last word waited for, and until when */
 	int64_t deadline_ns;
 	int64_t alarm_ns;       /* what the alarm was last set to */

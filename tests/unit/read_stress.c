@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 enum { CHUNK = 8192, NR_SEQ = 1 << 19, BATCH = 200, AHEAD = 1500 };
-enum { QUIET_ROUNDS = 4, ROUND_MS = 60 };
+enum { ROUND_MS = 60 };
 
 struct record_read {
 	uint32_t nr, again; /* again: the same, mixed */
@@ -379,29 +379,16 @@ enum { JUMPS_A_CHUNK = 50 };
 int
 main(int argc, char **argv)
 {
-	unsigned long wrong = 0;
 	unsigned seed;
 	double seconds = stress_seconds(argc, argv, &seed);
-	int64_t end;
-	bool off;
+	unsigned long wrong;
 
 	stress_set_up(CHUNK, handler);
-	for (end = sys_now_ns() + (int64_t)(seconds * 1e9); sys_now_ns() < end;
-	     stress_round++) {
-		off = one_round(seed + (unsigned)stress_round);
-		if (off && stress_round < QUIET_ROUNDS)
-			stress_broken("the counts are wrong without a jump");
-		if (stress_chunks() && stress_round < QUIET_ROUNDS)
-			stress_broken("%lu chunks lost without a jump",
-				      (unsigned long)stress_chunks());
-		wrong += off;
-	}
-	section_reap();
+	wrong = stress_rounds(seconds, seed, one_round);
 	printf("# %lu rounds, %lu records, %lu served by the slow way, %lu handled, "
 	       "%lu jumps; %lu chunks lost, counts off in %lu rounds\n",
 	       stress_round, records, served, handled, jumps,
 	       (unsigned long)stress_chunks(), wrong);
-	if (stress_chunks() > jumps / JUMPS_A_CHUNK + 2)
-		stress_broken("%lu chunks lost", (unsigned long)stress_chunks());
+	stress_bound_chunks(jumps, JUMPS_A_CHUNK);
 	return 0;
 }

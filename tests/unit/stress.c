@@ -161,3 +161,30 @@ stress_chunks(void)
 		nr += region_member()->pool[i].in_use;
 	return nr;
 }
+
+unsigned long
+stress_rounds(double seconds, unsigned seed, bool (*round)(unsigned seed))
+{
+	int64_t end = sys_now_ns() + (int64_t)(seconds * 1e9);
+	unsigned long wrong = 0;
+
+	for (; sys_now_ns() < end; stress_round++) {
+		bool off = round(seed + (unsigned)stress_round);
+
+		if (off && stress_round < QUIET_ROUNDS)
+			stress_broken("the counts are wrong without a jump");
+		if (stress_chunks() && stress_round < QUIET_ROUNDS)
+			stress_broken("%lu chunks lost without a jump",
+				      (unsigned long)stress_chunks());
+		wrong += off;
+	}
+	section_reap();
+	return wrong;
+}
+
+void
+stress_bound_chunks(unsigned long jumps, unsigned long jumps_a_chunk)
+{
+	if (stress_chunks() > jumps / jumps_a_chunk + 2)
+		stress_broken("%lu chunks lost", (unsigned long)stress_chunks());
+}

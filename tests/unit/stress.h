@@ -8,6 +8,8 @@
 #include <pthread.h>
 
 enum { STRESS_MS = 1000000 };
+/* Rounds without jumps, at the beginning. */
+enum { QUIET_ROUNDS = 4 };
 
 extern unsigned long stress_round;
 
@@ -39,4 +41,11 @@ void stress_close(int fd);
 void stress_jumps(void);
 
 uint64_t stress_chunks(void); /* in use */
+
+/* Rounds for so long, the first of them without jumps: `round` returns whether the counts were off,
+ * which without a jump they must not be, nor may a chunk be lost. Returns how often they were. */
+unsigned long stress_rounds(double seconds, unsigned seed, bool (*round)(unsigned seed));
+
+/* At the end: no more chunks are lost than one in so many jumps, and two. */
+void stress_bound_chunks(unsigned long jumps, unsigned long jumps_a_chunk);
 #endif

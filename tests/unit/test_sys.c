@@ -19,7 +19,7 @@
 
 #include "base/sys.h"
 
-static const int64_t second = INT64_C(1000000000);
+static const int64_t second = INT64_C(1000000000), moment = 1000000;
 
 static void
 a_failure_is_minus_errno_and_leaves_errno(void **state)
@@ -141,7 +141,6 @@ a_futex_waits_until_its_deadline(void **state)
 	assert_int_equal(sys_futex_wait(&word, 2, 0), -EAGAIN);
 	assert_int_equal(sys_futex_wait(&word, 1, deadline), -ETIMEDOUT);
 	assert_true(sys_now_ns() >= deadline);
-	assert_int_equal(sys_futex_wake(&word, 1), 0);
 }
 
 static void
@@ -164,8 +163,6 @@ wiped_pages_are_zero_in_a_child_only(void **state)
 	assert_int_equal(status, 0);
 	assert_int_equal(*wiped, 1);
 	assert_int_equal(*shared, 1);
-	assert_int_equal(sys_drop_pages(kept, 4096), 0);
-	assert_int_equal(*kept, 0);
 	sys_unmap(wiped, 4096);
 	sys_unmap(kept, 4096);
 	sys_unmap(shared, 4096);
@@ -238,9 +235,8 @@ helper(void)
 	ordinary_blocked = sigismember(&mask, SIGTERM) && sigismember(&mask, SIGPROF);
 	prctl(PR_GET_NAME, thread_name);
 	__atomic_store_n(&started, 1, __ATOMIC_RELEASE);
-	sys_futex_wake(&started, 1);
 	while (__atomic_load_n(&stop, __ATOMIC_ACQUIRE) == 0)
-		sys_futex_wait(&stop, 0, sys_now_ns() + second);
+		sys_futex_wait(&stop, 0, sys_now_ns() + moment);
 }
 
 /* Signals 32 and 33, which sigismember() does not admit exist: with them blocked, setuid() in
@@ -279,14 +275,13 @@ a_thread_has_a_name_and_signals_blocked_and_is_gone_after_join(void **state)
 			    8); /* what of a sigset_t the kernel knows */
 	while (__atomic_load_n(&started, __ATOMIC_ACQUIRE) == 0 &&
 	       sys_now_ns() < deadline)
-		sys_futex_wait(&started, 0, deadline);
+		sys_futex_wait(&started, 0, sys_now_ns() + moment);
 	assert_int_equal(started, 1);
 	assert_string_equal(thread_name, "weir-helper-wit");
 	assert_true(ordinary_blocked);
 	assert_false(blocks_glibc_signals(t.tid));
 	assert_int_equal(sys_tgkill(getpid(), t.tid, 0), 0);
 	__atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
-	sys_futex_wake(&stop, 1);
 	sys_thread_join(&t);
 	assert_int_equal(sys_tgkill(getpid(), t.tid, 0), -ESRCH);
 }

@@ -1,0 +1,106 @@
+#include "stream/options.h"
+#include "stream/table.h"
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+
+int
+option_ask(int fd, int level, int name)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	return sys_getsockopt(fd, level, name, &value, &len) < 0 ? 0 : value;
+}
+
+static void
+set_option(struct stream *s, enum option option, bool on)
+{
+	if (on)
+		__atomic_fetch_or(&s->options, (uint8_t)option, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_and(&s->options, (uint8_t)~option, __ATOMIC_RELAXED);
+}
+
+void
+stream_ask_push(struct stream *s)
+{
+	uint32_t sets = __atomic_load_n(&process->nr_option_sets, __ATOMIC_RELAXED);
+
+	if (stream_cold(s)->option_sets == sets)
+		return;
+	stream_cold(s)->option_sets = sets;
+	set_option(s, OPTION_NODELAY, option_ask(s->fd, IPPROTO_TCP, TCP_NODELAY));
+	set_option(s, OPTION_CORK, option_ask(s->fd, IPPROTO_TCP, TCP_CORK));
+}
+
+uint8_t
+option_ask_all(int fd, bool tcp, uint8_t keep)
+{
+	uint8_t options = keep & (OPTION_NONBLOCK | OPTION_BLOCK_KNOWN | OPTION_CLOEXEC);
+
+	if (option_ask(fd, SOL_SOCKET, SO_RCVLOWAT) > 1)
+		options |= OPTION_RCVLOWAT;
+	if (!tcp)
+		return options;
+	options |= OPTION_TCP;
+	if (option_ask(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT))
+		options |= OPTION_NOTSENT;
+	return options;
+}
+
+void
+stream_option(int fd, enum option option, bool on)
+{
+	struct stream *s = table_socket(fd);
+
+	if (s)
+		set_option(s, option, on);
+}
+
+void
+stream_nonblock(int fd, bool on)
+{
+	if (number_known(fd) && number_kind[fd] == KIND_FILE)
+		number_set(fd,
+			   KIND_PLAIN); /* asked again before a read that may sleep */
+	stream_option(fd, OPTION_NONBLOCK, on);
+	stream_option(fd, OPTION_BLOCK_KNOWN, true);
+}
+
+void
+stream_room_changed(int fd)
+{
+	struct stream *s = stream_known(fd);
+
+	if (s)
+		s->room = 0;
+}
+
+bool
+stream_ask_blocking(struct stream *s)
+{
+	int flags = sys_fcntl(stream_fd(s), F_GETFL, 0);
+	uint8_t options = s->options & (uint8_t)~OPTION_NONBLOCK;
+
+	if (flags > 0 && flags & O_NONBLOCK)
+		options |= OPTION_NONBLOCK;
+	s->options = options | OPTION_BLOCK_KNOWN;
+	return !(options & OPTION_NONBLOCK);
+}
+
+bool
+stream_plain_sleeps(int fd)
+{
+	struct stat st;
+	bool sleeps;
+
+	if (!number_known(fd) || number_kind[fd] != KIND_PLAIN)
+		return false;
+	sleeps = sys_fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) &&
+		 !S_ISDIR(st.st_mode) && !S_ISBLK(st.st_mode) &&
+		 !(sys_fcntl(fd, F_GETFL, 0) & O_NONBLOCK);
+	if (!sleeps)
+		number_set(fd, KIND_FILE);
+	return sleeps;
+}

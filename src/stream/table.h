@@ -1,0 +1,39 @@
+#ifndef WEIR_STREAM_TABLE_H
+#define WEIR_STREAM_TABLE_H
+/* stream/table: where the kinds of numbers and the private records lie, for stream/stream and
+ * stream/options, which know what they mean. Leaves of 1,024 numbers are mapped when first needed,
+ * never freed or moved, and wiped by a fork: a child finds unknown numbers and records that are
+ * all zero.
+ * Threads: any. Signals: safe. */
+#include "stream/stream.h"
+
+enum { LEAF_LEN = 1 << LEAF_BITS };
+
+static inline bool
+number_known(int fd)
+{
+	return (unsigned)fd < __atomic_load_n(&nr_numbers, __ATOMIC_RELAXED);
+}
+
+static inline void
+number_set(int fd, enum kind kind)
+{
+	__atomic_store_n(&number_kind[fd], (uint8_t)kind, __ATOMIC_RELEASE);
+}
+
+/* The record of a number, whatever it is; NULL: no memory, counted. */
+struct stream *table_record_make(int fd);
+
+static inline struct stream *
+table_record(int fd)
+{
+	struct stream *hot = __atomic_load_n(&stream_leaf[(unsigned)fd >> LEAF_BITS],
+					     __ATOMIC_ACQUIRE);
+
+	return __builtin_expect(hot != NULL, 1) ? &hot[fd & (LEAF_LEN - 1)]
+						: table_record_make(fd);
+}
+
+/* The record of a number that is known as a socket of stream type; nobody is asked. */
+struct stream *table_socket(int fd);
+#endif
