@@ -276,19 +276,18 @@ borrow_drop(struct stream *s)
 	put_unless_settled(s);
 }
 
+static void
+settle_listed(int fd, void *unused)
+{
+	struct stream *s = stream_known(fd);
+
+	(void)unused;
+	if (s)
+		borrow_settle(s);
+}
+
 void
 borrow_settle_all(void)
 {
-	struct thread *t;
-	struct stream *s;
-
-	for (unsigned i = 0; (t = turn_thread_at(i)); i++) {
-		uint32_t nr = __atomic_load_n(&t->nr_held, __ATOMIC_ACQUIRE);
-
-		for (uint32_t j = 0; j < nr && j < NR_HELD; j++) {
-			s = stream_known(__atomic_load_n(&t->fd[j], __ATOMIC_RELAXED));
-			if (s)
-				borrow_settle(s);
-		}
-	}
+	turn_each(settle_listed, NULL);
 }

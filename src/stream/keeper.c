@@ -6,8 +6,6 @@
 #include "stream/turn.h"
 
 enum { LOOK_NS = 100000000, LOOK_SHARE = 200, TRIM_NS = 1000000000 };
-/* Lists that were being changed are looked at again after this part of the delay. */
-enum { MOVED_PART = 16 };
 static const int64_t watch_ns = INT64_C(60000000000);
 
 /* ARMED: it sweeps, or an alarm is set by which it will. IDLE: nothing is held; the next hold sets
@@ -83,49 +81,30 @@ see_to(struct stream *s, int64_t now)
 	return next;
 }
 
-static int64_t
-sweep_once(const struct thread *t, int64_t now)
-{
-	uint32_t nr = __atomic_load_n(&t->nr_held, __ATOMIC_ACQUIRE);
-	int64_t oldest = 0, next;
-	struct stream *s;
+struct sweep {
+	int64_t now,
+		next; /* when the oldest byte left must go; 0: nothing is held or borrowed */
+};
 
-	for (uint32_t i = 0; i < nr && i < NR_HELD; i++) {
-		s = stream_known(__atomic_load_n(&t->fd[i], __ATOMIC_RELAXED));
-		next = s ? see_to(s, now) : 0;
-		if (next)
-			oldest = earlier(oldest, next);
-	}
-	return oldest;
+static void
+see_to_listed(int fd, void *arg)
+{
+	struct sweep *sweep = arg;
+	struct stream *s = stream_known(fd);
+	int64_t next = s ? see_to(s, sweep->now) : 0;
+
+	if (next)
+		sweep->next = earlier(sweep->next, next);
 }
 
-/* What a thread lists. An entry that it moves meanwhile may be missed, so then once more, and soon. */
-static int64_t
-sweep_thread(const struct thread *t, int64_t now)
-{
-	uint32_t moves = __atomic_load_n(&t->moves, __ATOMIC_ACQUIRE);
-	int64_t oldest = sweep_once(t, now);
-
-	__atomic_thread_fence(__ATOMIC_ACQUIRE);
-	if (moves % 2 == 0 && moves == __atomic_load_n(&t->moves, __ATOMIC_RELAXED))
-		return oldest;
-	return earlier(sweep_once(t, now), now + due_after_ns() / MOVED_PART);
-}
-
-/* Sees to what is older than the delay. Returns when the oldest byte left must go, 0: nothing is
- * held or borrowed. */
+/* Sees to what is older than the delay. */
 static int64_t
 sweep(int64_t now)
 {
-	int64_t oldest = 0, next;
-	struct thread *t;
+	struct sweep sweep = { now, 0 };
 
-	for (unsigned i = 0; (t = turn_thread_at(i)); i++) {
-		next = sweep_thread(t, now);
-		if (next)
-			oldest = earlier(oldest, next);
-	}
-	return oldest;
+	turn_each(see_to_listed, &sweep);
+	return sweep.next;
 }
 
 static bool

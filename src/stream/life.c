@@ -92,7 +92,7 @@ life_quiesce_owing(int fd, enum flush_reason reason)
 /* Another thread may have looked at the gate just before it was closed, and be about to hold: its
  * section is waited for. */
 static void
-quiesce_listed(int fd, enum flush_reason reason)
+quiesce_listed(int fd, void *reason)
 {
 	struct stream *s = stream_known(fd);
 
@@ -103,24 +103,16 @@ quiesce_listed(int fd, enum flush_reason reason)
 		section_leave(s);
 	}
 	if (stream_held(s) || s->borrow)
-		stream_drain(s, reason);
+		stream_drain(s, *(const enum flush_reason *)reason);
 }
 
 void
 life_quiesce_all(enum flush_reason reason)
 {
-	struct thread *t;
-
 	if (!self_enter())
 		return;
 	section_settle();
-	for (unsigned i = 0; (t = turn_thread_at(i)); i++) {
-		uint32_t nr = __atomic_load_n(&t->nr_held, __ATOMIC_ACQUIRE);
-
-		for (uint32_t j = 0; j < nr && j < NR_HELD; j++)
-			quiesce_listed(__atomic_load_n(&t->fd[j], __ATOMIC_RELAXED),
-				       reason);
-	}
+	turn_each(quiesce_listed, &reason);
 }
 
 void

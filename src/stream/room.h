@@ -21,6 +21,17 @@ room_use(struct stream *s, uint64_t went)
 	s->room = charge < s->room ? s->room - (uint32_t)charge : 0;
 }
 
+/* A native write of `went` bytes. Of a socket that does not block no account is kept: it is asked
+ * again before anything is held. */
+static inline void
+room_went(struct stream *s, uint64_t went)
+{
+	if (stream_never_blocks(s))
+		s->room = 0;
+	else
+		room_use(s, went);
+}
+
 /* How far the chunk of `tier` may be filled. */
 uint32_t room_cap(const struct stream *s, unsigned tier);
 #endif

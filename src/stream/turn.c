@@ -182,10 +182,8 @@ static void
 compact(struct thread *thread)
 {
 	uint32_t nr = thread->nr_held, kept = 0;
-	uint32_t moving = thread->moves | 1; /* odd already: left by a jump */
 	struct stream *s;
 
-	__atomic_store_n(&thread->moves, moving, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < nr; i++) {
 		s = stream_known(thread->fd[i]);
 		if (s && stream_cold(s)->lister == self.tid)
@@ -198,13 +196,13 @@ compact(struct thread *thread)
 		if (!s || stream_cold(s)->lister == self.tid)
 			continue;
 		stream_cold(s)->lister = self.tid;
-		__atomic_store_n(&thread->fd[kept++], s->fd, __ATOMIC_RELAXED);
+		/* Release: pairs with turn_each(). */
+		__atomic_store_n(&thread->fd[kept++], s->fd, __ATOMIC_RELEASE);
 	}
 	if (nr && !kept)
 		list_empty(thread);
 	else
 		__atomic_store_n(&thread->nr_held, kept, __ATOMIC_RELEASE);
-	__atomic_store_n(&thread->moves, moving + 1, __ATOMIC_RELEASE);
 }
 
 /* Drops the entries that others have flushed, or that are listed twice. */
@@ -237,6 +235,19 @@ list(struct thread *thread, const struct stream *s)
 	__atomic_store_n(&thread->nr_held, nr + 1, __ATOMIC_RELEASE);
 	cold->lister = self.tid;
 	return true;
+}
+
+/* From the end: entries only ever move towards the beginning (compact), so one that has left a place
+ * that we come to is met further on. */
+void
+turn_each(void (*see)(int fd, void *arg), void *arg)
+{
+	struct thread *t;
+
+	for (unsigned i = 0; (t = turn_thread_at(i)); i++)
+		for (uint32_t j = __atomic_load_n(&t->nr_held, __ATOMIC_ACQUIRE);
+		     j-- > 0;)
+			see(__atomic_load_n(&t->fd[j], __ATOMIC_ACQUIRE), arg);
 }
 
 bool

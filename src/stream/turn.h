@@ -15,9 +15,8 @@ enum { NR_HELD = 1022 };
 enum { TURN_PREDICTED = 2 };
 
 struct thread {
-	uint32_t tid;     /* A: 0 free */
-	uint32_t nr_held; /* O: entries of fd[]; read by the keeper */
-	uint32_t moves; /* O: odd while entries are being moved; another number after */
+	uint32_t tid;       /* A: 0 free */
+	uint32_t nr_held;   /* O: entries of fd[]; read by the keeper */
 	struct stream *hot; /* O: an append or a take is under way (stream/hot.h); read by
 			     * who takes the stream away */
 	int32_t fd[NR_HELD];
@@ -44,6 +43,10 @@ turn_full(void)
 {
 	return self.thread && self.thread->nr_held == NR_HELD;
 }
+
+/* Every number that any thread lists, one after the other. Some may come twice, or be listed no more;
+ * none that is listed all the while is missed, though its thread may be changing its list. */
+void turn_each(void (*see)(int fd, void *arg), void *arg);
 
 /* Lists `s` among what this thread holds or has borrowed. False: the list is full, or the gate is
  * shut. Listed first, then the gate is looked at: whoever shuts it waits for the sections of

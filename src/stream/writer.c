@@ -59,8 +59,7 @@ hold_begin(struct stream *s, size_t len, bool *starved)
 {
 	if (s->state != STATE_OPEN || s->mode != MODE_MANAGED || section_settled(s))
 		return false;
-	/* What a socket that does not block has been sent since is not kept account of. */
-	if (stream_never_blocks(s) || s->room < 2 * (uint64_t)stream_chunk(s))
+	if (s->room < 2 * (uint64_t)stream_chunk(s))
 		room_ask(s);
 	if (len > s->room)
 		return false;
@@ -447,8 +446,7 @@ went_whole(struct stream *s, size_t len)
 	count_native(s, SENT, len);
 	s->proven = 1;
 	self.wrote = true;
-	if (!stream_never_blocks(s))
-		room_use(s, len);
+	room_went(s, len);
 	if (s->stalled)
 		stall_end(s);
 	if (self.call_start_ns)

@@ -93,8 +93,7 @@ writer_went_quick(struct stream *s, size_t len)
 	if (!count_native_quick(s, SENT, len))
 		return false;
 	s->proven = 1;
-	if (!stream_never_blocks(s))
-		room_use(s, len);
+	room_went(s, len);
 	return true;
 }
 

@@ -6,6 +6,8 @@
 #include <cmocka.h>
 
 #include "on_fake.h"
+#include <pthread.h>
+#include <sched.h>
 
 static void
 held_bytes_leave_before_a_sleep(void **state)
@@ -204,6 +206,76 @@ a_full_list_drops_what_is_stale(void **state)
 	assert_int_equal(self.thread->nr_held, 2);
 }
 
+enum { ROUNDS = 20000, FIRST = 10, LISTED = 40, STALE = 100000 };
+
+/* Which round both are in; the walker says which it has done, and what it missed. */
+static struct {
+	uint32_t round, done;
+	uint64_t wanted, missed;
+} walk;
+
+/* Bit n: number n was met. */
+static void
+note_met(int fd, void *met)
+{
+	if (fd < FAKE_FDS)
+		*(uint64_t *)met |= UINT64_C(1) << fd;
+}
+
+/* Both are to go on at the same time, so at first without giving the processor away. */
+static void
+wait_for(const uint32_t *word, uint32_t value)
+{
+	for (unsigned spins = 0; __atomic_load_n(word, __ATOMIC_ACQUIRE) != value;
+	     spins++)
+		if (spins > 10000)
+			sched_yield();
+}
+
+static void *
+walker(void *unused)
+{
+	(void)unused;
+	for (uint32_t round = 1; round <= ROUNDS; round++) {
+		uint64_t met = 0;
+
+		wait_for(&walk.round, round);
+		for (volatile uint32_t i = 0; i < round % 1024; i++)
+			; /* so that it begins at each step of the other side once */
+		turn_each(note_met, &met);
+		walk.missed |= walk.wanted & ~met;
+		__atomic_store_n(&walk.done, round, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/* The keeper, a fork and an exit walk the lists of other threads, which drop entries meanwhile. */
+static void
+no_entry_is_missed_while_others_are_dropped(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	for (int fd = FIRST; fd < FIRST + LISTED; fd++) {
+		hold(accepted(fd, AF_INET), "a");
+		walk.wanted |= UINT64_C(1) << fd;
+	}
+	self.awaited = 0;
+	assert_int_equal(pthread_create(&thread, NULL, walker, NULL), 0);
+	for (uint32_t round = 1; round <= ROUNDS; round++) {
+		self.thread->fd[0] = STALE;
+		for (int i = 0; i < LISTED; i++)
+			self.thread->fd[i + 1] = FIRST + i;
+		self.thread->nr_held = LISTED + 1;
+		__atomic_store_n(&walk.round, round, __ATOMIC_RELEASE);
+		turn_release(); /* drops what is stale: the others move */
+		assert_int_equal(self.thread->nr_held, LISTED);
+		wait_for(&walk.done, round);
+	}
+	pthread_join(thread, NULL);
+	assert_int_equal(walk.missed, 0);
+}
+
 static void
 the_end_of_a_thread_flushes_and_gives_back(void **state)
 {
@@ -237,6 +309,7 @@ main(void)
 		T(a_read_before_the_next_write_ends_the_exception),
 		T(half_the_delay_is_overdue),
 		T(a_full_list_drops_what_is_stale),
+		T(no_entry_is_missed_while_others_are_dropped),
 		T(the_end_of_a_thread_flushes_and_gives_back),
 	};
 
