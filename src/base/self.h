@@ -57,7 +57,9 @@ struct self {
 		uint64_t owing; /* 0: neither */
 	};
 	uint32_t nr_settled; /* O: entries of settled[] in use, at least */
-	bool ready;          /* O: false: self_enter() must look first */
+	uint32_t nr_owed; /* O: entries in our list of held and borrowed streams; now and
+			      * then more than it has, never 0 where it has some */
+	bool ready;       /* O: false: self_enter() must look first */
 	bool wrote; /* O: a stream was written to, or borrowed from, since the last sleep */
 	uint8_t cond_streak; /* O: condition-variable sleeps in a row that a write followed */
 

@@ -28,8 +28,11 @@
 #include <limits.h>
 #include <sys/types.h>
 
+/* With these a send is as plain as a write, and a receive as a read. */
+enum { PLAIN_FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT };
+
 /* Flags with which a write may be held: none of them changes what the peer gets. */
-enum { HELD_FLAGS = MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE };
+enum { HELD_FLAGS = PLAIN_FLAGS | MSG_MORE };
 
 /* This process ends by itself: held bytes leave, the family is left. Idempotent. */
 void entry_end(void);
@@ -163,15 +166,6 @@ entry_wait(struct wait *w, bool zero_timeout)
 	if (!zero_timeout)
 		entry_before_sleep();
 	return wait_begin(w, zero_timeout);
-}
-
-/* Nothing is held or borrowed on `s`, nor of another stream awaited: what has to come after that can
- * be called at once. */
-static inline bool
-entry_in_order(const struct stream *s)
-{
-	return !stream_held(s) && !s->borrow &&
-	       (!self.awaited || self.awaited == s->fd + 1);
 }
 
 /* Before a read of what is no stream: a pipe, a terminal or an eventfd may sleep for long. */

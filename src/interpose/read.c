@@ -6,15 +6,13 @@
 
 #include <string.h>
 
-/* With these a receive is as plain as a read. */
-enum { PLAIN_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL };
-
 /* Begins the common read: nothing is to do for it but to make the call, and plain_end(). */
 static inline bool
 plain(struct stream *s, size_t n, int flags)
 {
-	return !__builtin_expect(metrics_undecided, 0) && reader_plain(s, n, flags) &&
-	       reader_plain_begin(s);
+	if (!stream_never_blocks(s) && __builtin_expect(metrics_undecided, 0))
+		return false;
+	return reader_plain(s, n, flags) && reader_plain_begin(s);
 }
 
 /* No stream, and no sleep before which something would have to leave. */
@@ -97,13 +95,19 @@ read_slow(int fd, void *buf, size_t n)
 	return end(s, fd, reading, n, 0, r);
 }
 
+static __attribute__((noinline)) ssize_t
+read_hot(int fd, void *buf, size_t n)
+{
+	return borrow_take_hot(fd, buf, n) ? (ssize_t)n : read_slow(fd, buf, n);
+}
+
 ssize_t
 read(int fd, void *buf, size_t n)
 {
 	struct stream *s;
 
-	if (borrow_take_hot(fd, buf, n))
-		return (ssize_t)n;
+	if (borrow_is_hot(fd, n))
+		return read_hot(fd, buf, n);
 	s = stream_quick(fd);
 	if (!s && passes(fd))
 		return real.read(fd, buf, n);
@@ -161,16 +165,24 @@ recvfrom_slow(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
 	return end(s, fd, reading, n, flags, r);
 }
 
+static __attribute__((noinline)) ssize_t
+recv_hot(int fd, void *buf, size_t n, int flags)
+{
+	return borrow_take_hot(fd, buf, n)
+		       ? (ssize_t)n
+		       : recvfrom_slow(fd, buf, n, flags, NULL, NULL);
+}
+
 ssize_t
 recv(int fd, void *buf, size_t n, int flags)
 {
 	struct stream *s;
 
 	if (!(flags & ~PLAIN_FLAGS)) {
-		if (borrow_take_hot(fd, buf, n))
-			return (ssize_t)n;
+		if (borrow_is_hot(fd, n))
+			return recv_hot(fd, buf, n, flags);
 		s = stream_quick(fd);
-		if (s && n && plain(s, n, flags))
+		if (s && plain(s, n, flags))
 			return plain_end(s, n, real.recv(fd, buf, n, flags));
 	}
 	return recvfrom_slow(fd, buf, n, flags, NULL, NULL);

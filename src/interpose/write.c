@@ -68,17 +68,23 @@ write_slow(struct stream *s, int fd, const void *buf, size_t n)
 	return sent(s, n, real.write(fd, buf, n));
 }
 
+static __attribute__((noinline)) ssize_t
+write_hot(int fd, const void *buf, size_t n)
+{
+	return writer_append_hot(fd, buf, n) ? (ssize_t)n : write_slow(NULL, fd, buf, n);
+}
+
 ssize_t
 write(int fd, const void *buf, size_t n)
 {
 	struct stream *s;
 
-	if (writer_append_hot(fd, buf, n))
-		return (ssize_t)n;
+	if (writer_is_hot(fd, n))
+		return write_hot(fd, buf, n);
 	s = stream_quick(fd);
 	if (!s && number_is_plain(fd))
 		return real.write(fd, buf, n);
-	if (!s || !n || !writer_alone(s, n, 0))
+	if (!s || !n || !writer_alone(s, n))
 		return write_slow(s, fd, buf, n);
 	return went(s, n, real.write(fd, buf, n));
 }
@@ -112,18 +118,24 @@ send_slow(struct stream *s, int fd, const void *buf, size_t n, int flags)
 	return sent(s, n, real.send(fd, buf, n, flags));
 }
 
+static __attribute__((noinline)) ssize_t
+send_hot(int fd, const void *buf, size_t n, int flags)
+{
+	if (!(flags & ~HELD_FLAGS) && writer_append_hot(fd, buf, n))
+		return (ssize_t)n;
+	return send_slow(NULL, fd, buf, n, flags);
+}
+
 ssize_t
 send(int fd, const void *buf, size_t n, int flags)
 {
-	struct stream *s = NULL;
+	struct stream *s;
 
-	if (!(flags & ~HELD_FLAGS)) {
-		if (writer_append_hot(fd, buf, n))
-			return (ssize_t)n;
-		s = stream_quick(fd);
-		if (s && n && writer_alone(s, n, flags))
-			return went(s, n, real.send(fd, buf, n, flags));
-	}
+	if (writer_is_hot(fd, n))
+		return send_hot(fd, buf, n, flags);
+	s = stream_quick(fd);
+	if (s && n && !(flags & ~PLAIN_FLAGS) && writer_alone(s, n))
+		return went(s, n, real.send(fd, buf, n, flags));
 	return send_slow(s, fd, buf, n, flags);
 }
 
@@ -166,7 +178,7 @@ writev(int fd, const struct iovec *iov, int nr)
 	if (!s || nr <= 0 || nr > IOV_MAX)
 		return writev_slow(fd, iov, nr);
 	total = entry_total(iov, (size_t)nr);
-	if (!total || !writer_alone(s, total, 0))
+	if (!total || !writer_alone(s, total))
 		return writev_slow(fd, iov, nr);
 	return went(s, total, real.writev(fd, iov, nr));
 }
@@ -210,7 +222,7 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 	if (!s || !plain_message(msg, flags))
 		return sendmsg_slow(fd, msg, flags);
 	total = entry_total(msg->msg_iov, msg->msg_iovlen);
-	if (!total || !writer_alone(s, total, flags))
+	if (!total || flags & MSG_MORE || !writer_alone(s, total))
 		return sendmsg_slow(fd, msg, flags);
 	return went(s, total, real.sendmsg(fd, msg, flags));
 }
@@ -286,7 +298,7 @@ sendfile(int out, int in, off_t *offset, size_t n)
 	struct stream *s = stream_quick(out);
 	ssize_t r;
 
-	if (!s || !entry_in_order(s) || s->stalled)
+	if (!s || stream_word(s) | (uintptr_t)s->borrow | self.nr_owed | s->stalled)
 		return sendfile_slow(out, in, offset, n);
 	r = real.sendfile(out, in, offset, n);
 	if (r <= 0)

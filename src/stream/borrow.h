@@ -80,14 +80,26 @@ borrow_take_marked(struct stream *s, void *buf, size_t n, bool small)
 	return done;
 }
 
-/* What read() and recv() try first. */
+/* What read() and recv() ask first, and try where the answer is yes. Apart, so that neither what
+ * is served nor what is not has to keep on the stack what only the other one needs. A handler may
+ * come between any two looks at self: the record itself tells whose it is. */
+static inline __attribute__((always_inline)) bool
+borrow_is_hot(int fd, size_t n)
+{
+	const struct stream *s;
+
+	if (fd != self.hot_read_fd || n - 1 >= HOT_SMALL)
+		return false;
+	s = self.hot_read;
+	return s && s->borrow;
+}
+
 static inline __attribute__((always_inline)) bool
 borrow_take_hot(int fd, void *buf, size_t n)
 {
 	struct stream *s = self.hot_read;
 
-	return s && fd == self.hot_read_fd && n - 1 < HOT_SMALL &&
-	       (!self.awaited || self.awaited == fd + 1) &&
+	return s && s->fd == fd && (!self.awaited || self.awaited == fd + 1) &&
 	       borrow_take_marked(s, buf, n, true);
 }
 

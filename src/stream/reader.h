@@ -30,9 +30,10 @@ reader_enter(struct stream *s)
 static inline void
 reader_leave(struct stream *s)
 {
-	/* 0: a handler has forked, and this is the child. */
-	if (__builtin_expect(__atomic_load_n(&s->nr_readers, __ATOMIC_RELAXED) != 0, 1))
-		__atomic_fetch_sub(&s->nr_readers, 1, __ATOMIC_RELEASE);
+	/* Below 0: a handler has forked, and this is the child. */
+	if (__builtin_expect(
+		    __atomic_sub_fetch(&s->nr_readers, 1, __ATOMIC_RELEASE) < 0, 0))
+		__atomic_fetch_add(&s->nr_readers, 1, __ATOMIC_RELAXED);
 }
 
 /* A read of `n` bytes would be served from a borrow, as far as the reads before tell. To be asked
@@ -48,14 +49,14 @@ reader_wants(struct stream *s, size_t n)
 	return false;
 }
 
-/* No more is to do for a read than to make it, between enter and leave: nothing was written since
- * the last sleep, or nothing is held and the call cannot sleep; and it will not be served. Else
+/* No more is to do for a read than to make it, between enter and leave: nothing is held, the call
+ * cannot sleep, or nothing was written since the last one that did; and it will not be served. Else
  * reader_begin() is due. */
 static inline bool
 reader_plain(struct stream *s, size_t n, int flags)
 {
-	if (self.wrote && (!(flags & MSG_DONTWAIT || stream_never_blocks(s)) ||
-			   self.awaited || turn_owes()))
+	if (turn_owes() ||
+	    (!stream_never_blocks(s) && !(flags & MSG_DONTWAIT) && self.wrote))
 		return false;
 	return !reader_wants(s, n);
 }
@@ -99,6 +100,8 @@ reader_plain_begin(struct stream *s)
 static inline __attribute__((always_inline)) ssize_t
 reader_plain_end(struct stream *s, size_t n, size_t went)
 {
+	/* Or the compiler keeps the address of a field over the call, and one register more. */
+	__asm__("" : "+r"(s));
 	reader_leave(s);
 	if (__builtin_expect(went == n, 0) || !count_native_quick(s, RECEIVED, went))
 		return reader_moved(s, n, went);

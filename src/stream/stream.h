@@ -78,12 +78,12 @@ struct stream {
 	uint8_t tier;    /* L: of the chunk, or the one to begin with */
 	union {
 		struct {
-			uint8_t nr_writes; /* A: in this turn, at most 2 */
-			uint8_t left; /* A: a piece left since bytes were last read */
-			uint8_t err;  /* L: errno that a flush took, to be given once */
+			uint8_t err; /* L: errno that a flush took, to be given once */
 			uint8_t stalled; /* A: a send backpressure episode runs */
-			uint8_t chatty;  /* A: two-bit counter: turns that wrote more
-					  * than once */
+			uint8_t left; /* A: a piece left since bytes were last read */
+			uint8_t nr_writes; /* A: in this turn, at most 2 */
+			uint8_t chatty;    /* A: two-bit counter: turns that wrote more
+					 * than once */
 		};
 		uint32_t unquiet; /* 0: none of these, chatty apart */
 		uint64_t lively;  /* 0: none of these */
@@ -95,19 +95,19 @@ struct stream {
 	char *borrow;         /* L: the chunk borrowed into; NULL none */
 	uint32_t reader;      /* L: thread that borrowed */
 	uint32_t taken;       /* L: how much of the borrow the kernel has given up */
-	uint32_t nr_readers;  /* A: native reads under way */
+	int32_t nr_readers;   /* A: native reads under way */
 	uint32_t reads;       /* A: how often bytes were read */
 	uint32_t borrowed_at; /* L: `reads` when the borrow was made */
 	uint32_t small;      /* C: shorter reads may be served from a borrow; 0: none */
 	uint16_t skip;       /* A: eligible reads that are to stay native, */
 	uint16_t backoff;    /* A: and how many there were the last time */
-	uint8_t filled;      /* A: the last read was small and filled its buffer */
 	uint8_t borrow_tier; /* L: of `borrow`, or the one to begin with */
 	uint8_t more;        /* L: the last peek filled the chunk */
-	uint8_t unborrowable; /* A: reads are left alone for good */
-	uint8_t awaited;      /* A: bytes were read since it was last released */
+	uint8_t filled;      /* A: the last read was small and filled its buffer */
+	uint8_t awaited;     /* A: bytes were read since it was last released */
 	uint8_t proven; /* A: the kernel took the last write or flush whole: may hold */
-	uint8_t role;   /* C: enum role */
+	uint8_t unborrowable; /* A: reads are left alone for good */
+	uint8_t role;         /* C: enum role */
 } __attribute__((aligned(64)));
 _Static_assert(offsetof(struct stream, r) == 64 && sizeof(struct stream) == 128,
 	       "one cache line a half");

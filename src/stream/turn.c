@@ -105,10 +105,18 @@ turn_thread(void)
 	return thread;
 }
 
+/* Our list has `nr` entries from now on. */
+static void
+list_set(struct thread *thread, uint32_t nr)
+{
+	__atomic_store_n(&thread->nr_held, nr, __ATOMIC_RELEASE);
+	self.nr_owed = nr;
+}
+
 static void
 list_empty(struct thread *thread)
 {
-	__atomic_store_n(&thread->nr_held, 0, __ATOMIC_RELEASE);
+	list_set(thread, 0);
 	__atomic_fetch_sub(&process->nr_owing, 1, __ATOMIC_RELEASE);
 }
 
@@ -202,14 +210,17 @@ compact(struct thread *thread)
 	if (nr && !kept)
 		list_empty(thread);
 	else
-		__atomic_store_n(&thread->nr_held, kept, __ATOMIC_RELEASE);
+		list_set(thread, kept);
 }
 
 /* Drops the entries that others have flushed, or that are listed twice. */
 static void
 drop_stale(struct thread *thread)
 {
-	if (!thread || !thread->nr_held || !list_enter())
+	/* A forked child has an empty list, whatever its parent owed. */
+	if (!thread || !thread->nr_held)
+		self.nr_owed = 0;
+	if (!self.nr_owed || !list_enter())
 		return;
 	compact(thread);
 	list_leave();
@@ -232,7 +243,7 @@ list(struct thread *thread, const struct stream *s)
 	if (!nr)
 		__atomic_fetch_add(&process->nr_owing, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&thread->fd[nr], s->fd, __ATOMIC_RELAXED);
-	__atomic_store_n(&thread->nr_held, nr + 1, __ATOMIC_RELEASE);
+	list_set(thread, nr + 1);
 	cold->lister = self.tid;
 	return true;
 }

@@ -57,7 +57,7 @@ bool turn_list(struct stream *s);
 static inline bool
 turn_owes(void)
 {
-	return self.thread && self.thread->nr_held;
+	return self.nr_owed != 0;
 }
 
 /* Somebody called pthread_cancel(): a call that is answered from memory is a cancellation point, too,

@@ -57,27 +57,39 @@ writer_append_marked(struct stream *s, const void *buf, size_t n, bool small)
 	return done;
 }
 
-/* What write() and send() try first. It calls nothing and looks nothing up, so the entries keep
- * nothing on the stack; what it cannot do, the other half does. */
+/* What write() and send() ask first, and try where the answer is yes. Neither calls anything or
+ * looks anything up, and they are apart, so that nothing is kept on the stack. A handler may come
+ * between any two looks at self: the record itself tells whose it is. */
+static inline __attribute__((always_inline)) bool
+writer_is_hot(int fd, size_t n)
+{
+	const struct stream *s;
+
+	if (fd != self.hot_fd || n - 1 >= HOT_SMALL)
+		return false;
+	s = self.hot;
+	return s && stream_word(s);
+}
+
 static inline __attribute__((always_inline)) bool
 writer_append_hot(int fd, const void *buf, size_t n)
 {
 	struct stream *s = self.hot;
 
-	return s && fd == self.hot_fd && n - 1 < HOT_SMALL &&
-	       writer_append_marked(s, buf, n, true);
+	return s && s->fd == fd && writer_append_marked(s, buf, n, true);
 }
 
 /* Appends any size to what this thread holds on `s`. */
 bool writer_append(struct stream *s, const void *buf, size_t n);
 
 /* The other quick answer, for a write that stands alone: nothing is held, it is the first since
- * bytes were read, nothing says that more follows, and it will not sleep. True: call natively,
+ * bytes were read, nothing says that more follows (nor MSG_MORE), and it will not sleep. True: call natively,
  * then writer_went_quick() or writer_sent(). False: writer_take() decides. */
 static inline __attribute__((always_inline)) bool
-writer_alone(struct stream *s, size_t len, int flags)
+writer_alone(struct stream *s, size_t len)
 {
-	if (stream_word(s) || s->lively || s->borrow || self.owing || flags & MSG_MORE)
+	/* One branch for all. */
+	if (stream_word(s) | s->lively | (uintptr_t)s->borrow | self.owing)
 		return false;
 	if (!stream_never_blocks(s) && len > s->room)
 		return false;

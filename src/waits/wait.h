@@ -33,7 +33,7 @@ static inline bool
 wait_begin(struct wait *w, bool zero_timeout)
 {
 	w->zero = zero_timeout;
-	return (self.awaited || turn_owes()) && wait_begin_owing(w);
+	return turn_owes() && wait_begin_owing(w);
 }
 
 /* True: this thread holds nothing, so nothing is to be done after the call either: the turn ends
@@ -41,7 +41,7 @@ wait_begin(struct wait *w, bool zero_timeout)
 static inline bool
 wait_free(bool zero_timeout)
 {
-	if (self.awaited || turn_owes())
+	if (turn_owes())
 		return false;
 	if (!zero_timeout)
 		turn_slept();

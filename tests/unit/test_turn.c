@@ -201,7 +201,7 @@ a_full_list_drops_what_is_stale(void **state)
 	hold(s, "a");
 	for (unsigned i = 1; i < NR_HELD; i++)
 		self.thread->fd[i] = 100000; /* no stream */
-	self.thread->nr_held = NR_HELD;
+	self.thread->nr_held = self.nr_owed = NR_HELD;
 	assert_true(turn_list(accepted(B, AF_INET))); /* stale ones make place */
 	assert_int_equal(self.thread->nr_held, 2);
 }
@@ -266,7 +266,7 @@ no_entry_is_missed_while_others_are_dropped(void **state)
 		self.thread->fd[0] = STALE;
 		for (int i = 0; i < LISTED; i++)
 			self.thread->fd[i + 1] = FIRST + i;
-		self.thread->nr_held = LISTED + 1;
+		self.thread->nr_held = self.nr_owed = LISTED + 1;
 		__atomic_store_n(&walk.round, round, __ATOMIC_RELEASE);
 		turn_release(); /* drops what is stale: the others move */
 		assert_int_equal(self.thread->nr_held, LISTED);
