@@ -56,6 +56,7 @@ struct self {
 		};
 		uint64_t owing; /* 0: neither */
 	};
+	struct stream *last; /* O: of the last quick call, while `tally` is there; NULL none */
 	uint32_t nr_settled; /* O: entries of settled[] in use, at least */
 	uint32_t nr_owed; /* O: entries in our list of held and borrowed streams; now and
 			      * then more than it has, never 0 where it has some */

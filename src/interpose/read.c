@@ -95,25 +95,25 @@ read_slow(int fd, void *buf, size_t n)
 	return end(s, fd, reading, n, 0, r);
 }
 
+/* Apart from the entry, so that this has nothing to keep on the stack for what is served. */
 static __attribute__((noinline)) ssize_t
-read_hot(int fd, void *buf, size_t n)
+read_native(int fd, void *buf, size_t n)
 {
-	return borrow_take_hot(fd, buf, n) ? (ssize_t)n : read_slow(fd, buf, n);
-}
+	struct stream *s = stream_quick(fd);
 
-ssize_t
-read(int fd, void *buf, size_t n)
-{
-	struct stream *s;
-
-	if (borrow_is_hot(fd, n))
-		return read_hot(fd, buf, n);
-	s = stream_quick(fd);
 	if (!s && passes(fd))
 		return real.read(fd, buf, n);
 	if (!s || !n || !plain(s, n, 0))
 		return read_slow(fd, buf, n);
 	return plain_end(s, n, real.read(fd, buf, n));
+}
+
+ssize_t
+read(int fd, void *buf, size_t n)
+{
+	ssize_t r = borrow_take_hot(fd, buf, n);
+
+	return r ? r : read_native(fd, buf, n);
 }
 
 ssize_t
@@ -166,26 +166,23 @@ recvfrom_slow(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
 }
 
 static __attribute__((noinline)) ssize_t
-recv_hot(int fd, void *buf, size_t n, int flags)
+recv_native(int fd, void *buf, size_t n, int flags)
 {
-	return borrow_take_hot(fd, buf, n)
-		       ? (ssize_t)n
-		       : recvfrom_slow(fd, buf, n, flags, NULL, NULL);
+	struct stream *s = stream_quick(fd);
+
+	if (s && !(flags & ~PLAIN_FLAGS) && plain(s, n, flags))
+		return plain_end(s, n, real.recv(fd, buf, n, flags));
+	return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
 }
 
 ssize_t
 recv(int fd, void *buf, size_t n, int flags)
 {
-	struct stream *s;
+	ssize_t r = 0;
 
-	if (!(flags & ~PLAIN_FLAGS)) {
-		if (borrow_is_hot(fd, n))
-			return recv_hot(fd, buf, n, flags);
-		s = stream_quick(fd);
-		if (s && plain(s, n, flags))
-			return plain_end(s, n, real.recv(fd, buf, n, flags));
-	}
-	return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
+	if (fd == self.hot_read_fd && !(flags & ~PLAIN_FLAGS))
+		r = borrow_take_hot(fd, buf, n);
+	return r ? r : recv_native(fd, buf, n, flags);
 }
 
 ssize_t

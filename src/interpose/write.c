@@ -68,25 +68,25 @@ write_slow(struct stream *s, int fd, const void *buf, size_t n)
 	return sent(s, n, real.write(fd, buf, n));
 }
 
+/* Apart from the entry, so that this has nothing to keep on the stack for what is appended. */
 static __attribute__((noinline)) ssize_t
-write_hot(int fd, const void *buf, size_t n)
+write_native(int fd, const void *buf, size_t n)
 {
-	return writer_append_hot(fd, buf, n) ? (ssize_t)n : write_slow(NULL, fd, buf, n);
-}
+	struct stream *s = stream_quick(fd);
 
-ssize_t
-write(int fd, const void *buf, size_t n)
-{
-	struct stream *s;
-
-	if (writer_is_hot(fd, n))
-		return write_hot(fd, buf, n);
-	s = stream_quick(fd);
 	if (!s && number_is_plain(fd))
 		return real.write(fd, buf, n);
 	if (!s || !n || !writer_alone(s, n))
 		return write_slow(s, fd, buf, n);
 	return went(s, n, real.write(fd, buf, n));
+}
+
+ssize_t
+write(int fd, const void *buf, size_t n)
+{
+	ssize_t r = writer_append_hot(fd, buf, n);
+
+	return r ? r : write_native(fd, buf, n);
 }
 
 /* send() that must not be held: its flags mean more than "these bytes". */
@@ -119,24 +119,23 @@ send_slow(struct stream *s, int fd, const void *buf, size_t n, int flags)
 }
 
 static __attribute__((noinline)) ssize_t
-send_hot(int fd, const void *buf, size_t n, int flags)
+send_native(int fd, const void *buf, size_t n, int flags)
 {
-	if (!(flags & ~HELD_FLAGS) && writer_append_hot(fd, buf, n))
-		return (ssize_t)n;
-	return send_slow(NULL, fd, buf, n, flags);
+	struct stream *s = stream_quick(fd);
+
+	if (s && n && !(flags & ~PLAIN_FLAGS) && writer_alone(s, n))
+		return went(s, n, real.send(fd, buf, n, flags));
+	return send_slow(s, fd, buf, n, flags);
 }
 
 ssize_t
 send(int fd, const void *buf, size_t n, int flags)
 {
-	struct stream *s;
+	ssize_t r = 0;
 
-	if (writer_is_hot(fd, n))
-		return send_hot(fd, buf, n, flags);
-	s = stream_quick(fd);
-	if (s && n && !(flags & ~PLAIN_FLAGS) && writer_alone(s, n))
-		return went(s, n, real.send(fd, buf, n, flags));
-	return send_slow(s, fd, buf, n, flags);
+	if (fd == self.hot_fd && !(flags & ~HELD_FLAGS))
+		r = writer_append_hot(fd, buf, n);
+	return r ? r : send_native(fd, buf, n, flags);
 }
 
 ssize_t

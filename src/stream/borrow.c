@@ -166,6 +166,27 @@ scatter(const struct iovec *iov, int nr_iov, const char *from, size_t n)
 	}
 }
 
+/* What an answered read means to the writer: as evidence_read(), but the peer cannot be waiting for
+ * an answer yet, for it has said more. */
+static void
+answered(struct stream *s)
+{
+	s->reads++;
+	if (s->unquiet) {
+		evidence_learn(s);
+		s->left = 0;
+	}
+}
+
+ssize_t
+borrow_took(struct stream *s, struct thread *thread, size_t n)
+{
+	count_answered(s, RECEIVED, n);
+	answered(s);
+	hot_end(thread);
+	return (ssize_t)n;
+}
+
 enum outcome
 borrow_serve(struct stream *s, const struct iovec *iov, int nr_iov, size_t n, bool peek)
 {
@@ -183,7 +204,7 @@ borrow_serve(struct stream *s, const struct iovec *iov, int nr_iov, size_t n, bo
 		return DONE;
 	}
 	/* From the commit on it counts as read, so the counts come first. */
-	count_served(s, n, false);
+	count_answered(s, RECEIVED, n);
 	if (!word_commit(&s->r, r, r + ((uint64_t)n << W_BITS))) {
 		if (rec == stream_record(s)) { /* else this is the child, too */
 			count_add_own(&rec->flow[RECEIVED].held_calls, (uint64_t)-1);
@@ -191,7 +212,7 @@ borrow_serve(struct stream *s, const struct iovec *iov, int nr_iov, size_t n, bo
 		}
 		return SETTLED;
 	}
-	borrow_evidence(s);
+	answered(s);
 	return DONE;
 }
 

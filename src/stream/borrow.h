@@ -35,72 +35,56 @@ borrow_rest(const struct stream *s)
 	return r_end(r) - r_next(r);
 }
 
-/* What an answered read means to the writer: as evidence_read(), but the peer cannot be waiting for
- * an answer yet, for it has said more. */
-static inline __attribute__((always_inline)) void
-borrow_evidence(struct stream *s)
-{
-	s->reads++;
-	if (__builtin_expect(s->unquiet, 0)) {
-		evidence_learn(s);
-		s->left = 0;
-	}
-}
+/* The end of a take that has more to count, or to learn, than most. Returns `n`. */
+ssize_t borrow_took(struct stream *s, struct thread *thread, size_t n);
 
-/* The hot path of a read: true: `n` bytes are in `buf`, and the call is done. The last bytes of a
- * borrow are not taken like this, since it has to be settled then. `small`: at most HOT_SMALL
- * bytes, and self.tally is there. */
-static inline __attribute__((always_inline)) bool
-borrow_take_marked(struct stream *s, void *buf, size_t n, bool small)
+/* The hot path of a read: `n`: so many bytes, at most HOT_SMALL, are in `buf`, and the call is done;
+ * 0: nothing was done. The last bytes of a borrow are not taken like this, since it has to be
+ * settled then. */
+static inline __attribute__((always_inline)) ssize_t
+borrow_take_marked(struct stream *s, void *buf, size_t n)
 {
 	struct thread *thread = self.thread;
-	bool done = false;
 	char *borrow;
 	uint64_t r;
 
+	hot_known(n > 0 && n <= HOT_SMALL);
 	if (!hot_begin(thread, s))
-		return false;
+		return 0;
 	/* Before the reader: where a handler has forked meanwhile, both are gone. */
 	borrow = __atomic_load_n(&s->borrow, __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	r = stream_read_word(s);
-	if (__atomic_load_n(&s->reader, __ATOMIC_RELAXED) == self.tid &&
-	    !w_holder(stream_word(s)) && n < r_end(r) - r_next(r)) {
-		if (small)
-			hot_copy(buf, borrow + r_next(r), n);
-		else
-			memcpy(buf, borrow + r_next(r), n);
-		done = thread->hot == s && hot_commit(&s->r, r, r + (n << W_BITS));
-		if (done) {
-			count_served(s, n, small);
-			borrow_evidence(s);
-		}
+	if (__atomic_load_n(&s->reader, __ATOMIC_RELAXED) != self.tid ||
+	    w_holder(stream_word(s)) || n >= r_end(r) - r_next(r)) {
+		hot_end(thread);
+		return 0;
 	}
+	hot_copy(buf, borrow + r_next(r), n);
+	if (thread->hot != s || !hot_commit(&s->r, r, r + (n << W_BITS))) {
+		hot_end(thread);
+		return 0;
+	}
+	if (__builtin_expect(s->unquiet || !count_answered_quick(s, RECEIVED, n), 0))
+		return hot_all(borrow_took(s, thread, n));
+	s->reads++;
 	hot_end(thread);
-	return done;
+	return (ssize_t)n;
 }
 
-/* What read() and recv() ask first, and try where the answer is yes. Apart, so that neither what
- * is served nor what is not has to keep on the stack what only the other one needs. A handler may
- * come between any two looks at self: the record itself tells whose it is. */
-static inline __attribute__((always_inline)) bool
-borrow_is_hot(int fd, size_t n)
-{
-	const struct stream *s;
-
-	if (fd != self.hot_read_fd || n - 1 >= HOT_SMALL)
-		return false;
-	s = self.hot_read;
-	return s && s->borrow;
-}
-
-static inline __attribute__((always_inline)) bool
+/* What read() and recv() try first; 0: nothing was done. A handler may come between any two looks at
+ * self: the record itself tells whose it is. */
+static inline __attribute__((always_inline)) ssize_t
 borrow_take_hot(int fd, void *buf, size_t n)
 {
-	struct stream *s = self.hot_read;
+	struct stream *s;
 
-	return s && s->fd == fd && (!self.awaited || self.awaited == fd + 1) &&
-	       borrow_take_marked(s, buf, n, true);
+	if (fd != self.hot_read_fd || n - 1 >= HOT_SMALL)
+		return 0;
+	s = self.hot_read;
+	if (!s || s->fd != fd || !s->borrow || (self.awaited && self.awaited != fd + 1))
+		return 0;
+	return borrow_take_marked(s, buf, n);
 }
 
 /* With the section entered, nothing borrowed, and the thread ready to hold: peeks. > 0: so much is

@@ -81,34 +81,35 @@ count_app(struct stream *s, enum dir dir, uint64_t bytes)
 	count_size(dir == SENT ? SIZE_APP_WRITE : SIZE_APP_READ, bytes);
 }
 
-/* A write that was answered from the chunk. With the section entered, or by the owner under its mark.
- * `small`: no more than the first bound of the histogram, and self.tally is there. */
-static inline __attribute__((always_inline)) void
-count_held(struct stream *s, uint64_t bytes, bool small)
+/* A call that was answered from a chunk or a borrow. With the section entered, or by the owner under
+ * its mark. */
+static inline void
+count_answered(struct stream *s, enum dir dir, uint64_t bytes)
 {
-	struct flow *flow = &stream_record(s)->flow[SENT];
-	struct tally *tally = self.tally;
+	struct flow *flow = &stream_record(s)->flow[dir];
 
 	count_add_own(&flow->held_calls, 1);
 	count_add_own(&flow->held_bytes, bytes);
-	if (small && __builtin_expect(tally != NULL, 1))
-		count_add_own(&tally->count[SIZE_APP_WRITE][size_bits(1)], 1);
-	else
-		count_size(SIZE_APP_WRITE, bytes);
+	count_size(dir == SENT ? SIZE_APP_WRITE : SIZE_APP_READ, bytes);
 }
 
-/* A read that was answered from a borrow, likewise. */
-static inline __attribute__((always_inline)) void
-count_served(struct stream *s, uint64_t bytes, bool small)
+/* The same of no more bytes than the first bound of the histogram, without a call. False: self.tally
+ * is not there, and nothing was counted. */
+static inline __attribute__((always_inline)) bool
+count_answered_quick(struct stream *s, enum dir dir, uint64_t bytes)
 {
-	struct flow *flow = &stream_record(s)->flow[RECEIVED];
-	struct tally *tally = self.tally;
+	enum size_histogram sizes = dir == SENT ? SIZE_APP_WRITE : SIZE_APP_READ;
+	struct record *rec = __atomic_load_n(&s->rec, __ATOMIC_RELAXED);
+	struct tally *tally;
 
-	count_add_own(&flow->held_calls, 1);
-	count_add_own(&flow->held_bytes, bytes);
-	if (small && __builtin_expect(tally != NULL, 1))
-		count_add_own(&tally->count[SIZE_APP_READ][size_bits(1)], 1);
-	else
-		count_size(SIZE_APP_READ, bytes);
+	/* As in count_native_quick(). */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	tally = self.tally;
+	if (__builtin_expect(!tally, 0))
+		return false;
+	count_add_own(&rec->flow[dir].held_calls, 1);
+	count_add_own(&rec->flow[dir].held_bytes, bytes);
+	count_add_own(&tally->count[sizes][size_bits(1)], 1);
+	return true;
 }
 #endif

@@ -161,19 +161,24 @@ stream_at(int fd)
 }
 
 /* The same without a call: NULL where stream_at() would have to ask, or this thread has no tally of
- * its own. */
+ * its own. Servers name the same stream several times in a row. */
 static inline struct stream *
 stream_quick(int fd)
 {
 	unsigned n = (unsigned)fd;
-	struct stream *leaf, *s;
+	struct stream *leaf, *s = self.last;
 
+	if (s && s->fd == fd && s->state == STATE_OPEN)
+		return s;
 	/* Before stream_init() and after stream_off() none is open. */
 	if (n >= NR_NUMBERS || !self.tally)
 		return NULL;
 	leaf = stream_leaf[n >> LEAF_BITS];
 	s = &leaf[n & ((1 << LEAF_BITS) - 1)];
-	return leaf && s->state == STATE_OPEN ? s : NULL;
+	if (!leaf || s->state != STATE_OPEN)
+		return NULL;
+	self.last = s;
+	return s;
 }
 
 /* The number is known to be no stream and no socket. */

@@ -130,6 +130,7 @@ turn_thread_end(void)
 	if (self.tally)
 		region_tally_put(self.tally);
 	self.tally = NULL;
+	self.last = NULL;
 	if (!thread)
 		return;
 	self.hot = self.hot_read = NULL;

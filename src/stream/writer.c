@@ -135,13 +135,22 @@ uncount(struct stream *s, struct record *rec, size_t n)
 	section_leave(s);
 }
 
+ssize_t
+writer_appended(struct stream *s, struct thread *thread, size_t n)
+{
+	count_answered(s, SENT, n);
+	s->nr_writes = 2;
+	hot_end(thread);
+	return (ssize_t)n;
+}
+
 bool
 writer_append(struct stream *s, const void *buf, size_t n)
 {
 	if (s->owner != self.tid || !self.thread || self.nr_settled ||
 	    (self.awaited && self.awaited != (int32_t)s->fd + 1))
 		return false;
-	return writer_append_marked(s, buf, n, false);
+	return writer_append_marked(s, buf, n, false) != 0;
 }
 
 /* With the section entered, and nothing of another thread held: appends. DONE; REFUSED: a native
@@ -170,7 +179,7 @@ hold(struct stream *s, struct request *q, bool *began)
 	if (!section_ours(s))
 		return SETTLED; /* so the chunk may have been appended to, or be gone */
 	gather(chunk + tail, q);
-	count_held(s, q->len, false);
+	count_answered(s, SENT, q->len);
 	if (!section_commit(s, w_head(stream_word(s)), tail + (uint32_t)q->len)) {
 		uncount(s, rec, q->len);
 		return SETTLED;

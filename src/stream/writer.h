@@ -23,60 +23,60 @@ writer_fits(const struct stream *s, uint32_t tail, size_t n)
 	return tail < s->cap && n - 1 < (uint64_t)s->cap - tail;
 }
 
-/* The hot path: true if the bytes are held and the call is done. No atomic instruction, no lock:
- * stream/section.h. The counts are added under the mark, so they have one writer. Where a handler
- * settled the append, the quarantine ends at this thread's next write that is none
- * (section_reap). `small`: at most HOT_SMALL bytes, which need no call to be copied. */
-static inline __attribute__((always_inline)) bool
+/* The end of an append that has more to count than most. Returns `n`. */
+ssize_t writer_appended(struct stream *s, struct thread *thread, size_t n);
+
+/* The hot path: `n`: the bytes are held and the call is done; 0: nothing was done. No atomic
+ * instruction, no lock: stream/section.h. The counts are added under the mark, so they have one
+ * writer. Where a handler settled the append, the quarantine ends at this thread's next write that
+ * is none (section_reap). `small`: at most HOT_SMALL bytes, which need no call to be copied. */
+static inline __attribute__((always_inline)) ssize_t
 writer_append_marked(struct stream *s, const void *buf, size_t n, bool small)
 {
 	struct thread *thread = self.thread;
-	bool done = false;
 	char *chunk;
 	uint64_t w;
 
+	hot_known(n > 0 && (n <= HOT_SMALL || !small));
 	if (!hot_begin(thread, s))
-		return false;
+		return 0;
 	/* Before the owner: where a handler has forked meanwhile, both are gone. */
 	chunk = __atomic_load_n(&s->chunk, __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	w = stream_word(s);
-	if (__atomic_load_n(&s->owner, __ATOMIC_RELAXED) == self.tid && !w_holder(w) &&
-	    writer_fits(s, w_tail(w), n)) {
-		if (small)
-			hot_copy(chunk + w_tail(w), buf, n);
-		else
-			memcpy(chunk + w_tail(w), buf, n);
-		done = thread->hot == s && hot_commit(&s->w, w, w + n);
-		if (done) {
-			count_held(s, n, small);
-			s->nr_writes = 2;
-		}
+	if (__atomic_load_n(&s->owner, __ATOMIC_RELAXED) != self.tid || w_holder(w) ||
+	    !writer_fits(s, w_tail(w), n)) {
+		hot_end(thread);
+		return 0;
 	}
+	if (small)
+		hot_copy(chunk + w_tail(w), buf, n);
+	else
+		memcpy(chunk + w_tail(w), buf, n);
+	if (thread->hot != s || !hot_commit(&s->w, w, w + n)) {
+		hot_end(thread);
+		return 0;
+	}
+	if (!small || __builtin_expect(!count_answered_quick(s, SENT, n), 0))
+		return hot_all(writer_appended(s, thread, n));
+	s->nr_writes = 2;
 	hot_end(thread);
-	return done;
+	return (ssize_t)n;
 }
 
-/* What write() and send() ask first, and try where the answer is yes. Neither calls anything or
- * looks anything up, and they are apart, so that nothing is kept on the stack. A handler may come
- * between any two looks at self: the record itself tells whose it is. */
-static inline __attribute__((always_inline)) bool
-writer_is_hot(int fd, size_t n)
-{
-	const struct stream *s;
-
-	if (fd != self.hot_fd || n - 1 >= HOT_SMALL)
-		return false;
-	s = self.hot;
-	return s && stream_word(s);
-}
-
-static inline __attribute__((always_inline)) bool
+/* What write() and send() try first; 0: nothing was done. A handler may come between any two looks at
+ * self: the record itself tells whose it is. */
+static inline __attribute__((always_inline)) ssize_t
 writer_append_hot(int fd, const void *buf, size_t n)
 {
-	struct stream *s = self.hot;
+	struct stream *s;
 
-	return s && s->fd == fd && writer_append_marked(s, buf, n, true);
+	if (fd != self.hot_fd || n - 1 >= HOT_SMALL)
+		return 0;
+	s = self.hot;
+	if (!s || s->fd != fd || !stream_word(s))
+		return 0;
+	return writer_append_marked(s, buf, n, true);
 }
 
 /* Appends any size to what this thread holds on `s`. */
