@@ -35,6 +35,20 @@ borrow_rest(const struct stream *s)
 	return r_end(r) - r_next(r);
 }
 
+/* Since when the oldest byte waits that is held or borrowed; 0: nothing is. */
+static inline int64_t
+stream_oldest_ns(const struct stream *s)
+{
+	const struct stream_cold *cold = stream_cold(s);
+	int64_t first = 0, borrow = 0;
+
+	if (stream_held(s))
+		first = __atomic_load_n(&cold->first_ns, __ATOMIC_RELAXED);
+	if (stream_borrowed(s))
+		borrow = __atomic_load_n(&cold->borrow_ns, __ATOMIC_RELAXED);
+	return !borrow || (first && first < borrow) ? first : borrow;
+}
+
 /* The end of a take that has more to count, or to learn, than most. Returns `n`. */
 ssize_t borrow_took(struct stream *s, struct thread *thread, size_t n);
 

@@ -17,6 +17,7 @@ enum { ARMED, IDLE, STOPS };
 static struct {
 	uint32_t word; /* A: ARMED, IDLE, STOPS */
 	struct sys_alarm alarm;
+	int64_t due_ns; /* A: when the alarm goes off, while it sleeps and one is set; else 0 */
 	uint32_t generation; /* A: of the process whose keeper runs; 0 none */
 	bool never;          /* A: cannot be made, or was ended for good */
 	struct sys_thread thread;
@@ -162,11 +163,19 @@ idle(int64_t now, int64_t next_look_ns)
 				    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
-/* An alarm was set while we were going idle, or none can be had: until then. */
 static void
-wait_armed(int64_t until)
+set_alarm(int64_t due_ns)
 {
-	sys_alarm_wait(&keeper.alarm, &keeper.word, ARMED, until);
+	__atomic_store_n(&keeper.due_ns, due_ns, __ATOMIC_RELEASE);
+	sys_alarm_set(&keeper.alarm, due_ns);
+}
+
+/* Sleeps until `due_ns`, or later if a thread puts it off, but not beyond the next look. */
+static void
+wait_armed(int64_t due_ns, int64_t next_look_ns)
+{
+	set_alarm(due_ns);
+	sys_alarm_wait(&keeper.alarm, &keeper.word, ARMED, next_look_ns);
 }
 
 static void
@@ -180,6 +189,7 @@ run(void)
 	sys_thread_prompt();
 	alarm = sys_alarm_make(&keeper.alarm) >= 0;
 	while (__atomic_load_n(&keeper.word, __ATOMIC_ACQUIRE) != STOPS) {
+		__atomic_store_n(&keeper.due_ns, 0, __ATOMIC_RELEASE);
 		now = sys_now_ns();
 		next = sweep(now);
 		look(&looks, now);
@@ -187,12 +197,13 @@ run(void)
 			pool_trim(self.tid);
 			trimmed = now;
 		}
-		if (next)
-			wait_armed(next);
-		else if (alarm)
-			idle(now, looks.next_ns);
+		if (!alarm)
+			sys_alarm_wait(&keeper.alarm, &keeper.word, ARMED,
+				       next ? next : now + due_after_ns());
+		else if (next)
+			wait_armed(next, looks.next_ns);
 		else
-			wait_armed(now + due_after_ns());
+			idle(now, looks.next_ns);
 	}
 	sys_alarm_end(&keeper.alarm);
 	turn_thread_end();
@@ -205,6 +216,7 @@ make(void)
 		return false; /* a handler: the code it interrupted is making it */
 	if (!runs() && !keeper.never) {
 		keeper.word = ARMED;
+		keeper.due_ns = 0;
 		/* Without the barrier it could not take a stream from its owner. */
 		if (sys_membarrier_register() < 0 ||
 		    sys_thread_start(&keeper.thread, run, "weir-keeper") < 0) {
@@ -231,9 +243,26 @@ keeper_ended(void)
 	return __atomic_load_n(&keeper.never, __ATOMIC_RELAXED);
 }
 
+/* Whoever begins to owe after the caller has looked at nr_owing does so later than `oldest_ns`, so an
+ * alarm for that comes in time for both, however late we set it. */
 void
-keeper_notice(int64_t first_ns)
+keeper_put_off(int64_t oldest_ns)
 {
+	int64_t due = __atomic_load_n(&keeper.due_ns, __ATOMIC_ACQUIRE);
+	int64_t later = oldest_ns + due_after_ns();
+
+	if (!due || later - due < due_after_ns() / 2 ||
+	    __atomic_load_n(&process->nr_owing, __ATOMIC_SEQ_CST) > turn_owes())
+		return;
+	if (__atomic_compare_exchange_n(&keeper.due_ns, &due, later, false,
+					__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		sys_alarm_set(&keeper.alarm, later);
+}
+
+void
+keeper_notice(struct stream *s)
+{
+	int64_t oldest_ns = stream_oldest_ns(s);
 	uint32_t idle = IDLE, word;
 
 	/* What was held must be seen before we look; pairs with the fence in idle(). */
@@ -244,7 +273,9 @@ keeper_notice(int64_t first_ns)
 	else if (word == IDLE &&
 		 __atomic_compare_exchange_n(&keeper.word, &idle, ARMED, false,
 					     __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
-		sys_alarm_set(&keeper.alarm, first_ns + due_after_ns());
+		set_alarm(oldest_ns + due_after_ns());
+	else if (self.nr_owed == 1)
+		keeper_put_off(oldest_ns);
 }
 
 void

@@ -6,11 +6,15 @@
  *
  * Made at the first hold, or at the first sleep of a process with streams after somebody asked
  * for metrics. It sleeps until the oldest deadline. A hold that finds it idle sets its alarm
- * for then, so it wakes once a hold at most, and for no hold that was flushed in time while
- * another was.
+ * for then. To wake is dear (a virtual processor that was idle takes tens of microseconds), and to
+ * set the alarm is cheap, so a thread that knows itself to be the only one that owes anything
+ * puts the alarm off now and then: while it sees to its bytes in time by itself, the keeper sleeps.
  * Threads: any. Signals: safe, but not from a locked section (it allocates a stack). */
 #include "count/region.h"
 #include <stdbool.h>
+#include <stdint.h>
+
+struct stream;
 
 /* True: it runs (made now if it did not). False: it cannot be made, or was ended for good. */
 bool keeper_start(void);
@@ -18,8 +22,12 @@ bool keeper_start(void);
 /* True: it cannot be made, or was ended for good. */
 bool keeper_ended(void);
 
-/* After the first byte of a chunk, taken at `first_ns`, is visible in the holder's list. */
-void keeper_notice(int64_t first_ns);
+/* After the first byte of a chunk, or a borrow, is visible in the caller's list. */
+void keeper_notice(struct stream *s);
+
+/* Nothing on the caller's list is older than `oldest_ns`. If no other thread has a list, and the alarm
+ * is to go off soon, it is put off. */
+void keeper_put_off(int64_t oldest_ns);
 
 /* Before a sleep: makes it if somebody watches and there are streams. */
 void keeper_watch_asked(void);

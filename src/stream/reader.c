@@ -157,7 +157,7 @@ serve(struct stream *s, const struct request *q, ssize_t *result)
 	} while (decision == AGAIN);
 	if (decision == SERVED && stream_borrowed(s)) {
 		make_hot(s);
-		keeper_notice(stream_cold(s)->borrow_ns);
+		keeper_notice(s);
 	}
 	return decision != NATIVE;
 }

@@ -2,6 +2,7 @@
 #include "base/config.h"
 #include "stream/borrow.h"
 #include "stream/flush.h"
+#include "stream/keeper.h"
 #include <pthread.h>
 
 enum { SLAB_THREADS = 16, NR_SLABS = 256 };
@@ -385,7 +386,8 @@ void
 turn_overdue(void)
 {
 	struct thread *thread = self.thread;
-	int64_t before = sys_now_ns() - (int64_t)config->delay_us * 500;
+	int64_t now = sys_now_ns(), before = now - (int64_t)config->delay_us * 500;
+	int64_t oldest = now, since;
 	struct stream *s;
 
 	for (uint32_t i = 0; thread && i < thread->nr_held; i++) {
@@ -395,6 +397,11 @@ turn_overdue(void)
 		s = borrowed_by_us(thread->fd[i]);
 		if (s && stream_cold(s)->borrow_ns < before)
 			borrow_settle(s);
+		s = stream_known(thread->fd[i]);
+		since = s ? stream_oldest_ns(s) : 0;
+		if (since && since < oldest)
+			oldest = since;
 	}
 	drop_stale(thread);
+	keeper_put_off(oldest);
 }

@@ -421,7 +421,7 @@ writer_take(struct stream *s, const struct iovec *iov, int nr_iov, int flags,
 	switch (decision) {
 	case HELD:
 		if (began)
-			keeper_notice(stream_cold(s)->first_ns);
+			keeper_notice(s);
 		*result = (ssize_t)q.len;
 		return true;
 	case TOGETHER:

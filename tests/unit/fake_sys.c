@@ -556,6 +556,9 @@ sys_alarm_wait(struct sys_alarm *alarm, const uint32_t *word, uint32_t value,
 		return;
 	fake.waited = (uint32_t *)word;
 	fake.deadline_ns = until_ns;
+	/* An alarm in the past is one that has gone off. */
+	if (fake.alarm_ns > fake.now_ns && (!until_ns || fake.alarm_ns < until_ns))
+		until_ns = fake.alarm_ns;
 	sleep_until(until_ns);
 }
 

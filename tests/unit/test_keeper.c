@@ -72,7 +72,7 @@ it_sleeps_until_the_oldest_byte_is_due(void **state)
 	fake.now_ns += MS;
 	hold(b, "b");
 	run_keeper(1);
-	assert_int_equal(fake.deadline_ns, first + DELAY_US * 900);
+	assert_int_equal(fake.alarm_ns, first + DELAY_US * 900);
 	assert_held(a, 1);
 }
 
@@ -95,6 +95,65 @@ a_hold_sets_its_alarm_only_when_it_is_idle(void **state)
 	assert_int_equal(*fake.waited, 0);
 	app_write(s, "c");
 	assert_int_equal(fake.calls[FAKE_ALARM_SET], 1);
+}
+
+/* While the keeper sleeps, its alarm set for what thread and streams held at `then`. */
+static void
+sleeps_since(int64_t then)
+{
+	int64_t now = fake.now_ns;
+
+	fake.now_ns = then;
+	run_keeper(1);
+	*fake.waited = 0; /* ARMED, as if it slept on */
+	fake.now_ns = now;
+}
+
+static void
+a_thread_that_owes_alone_puts_the_alarm_off(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+	unsigned sets;
+
+	(void)state;
+	hold(s, "a");
+	sleeps_since(fake.now_ns);
+	turn_flush();
+	sets = fake.calls[FAKE_ALARM_SET];
+	app_write(s, "b"); /* it is not due for long */
+	assert_held(s, 1);
+	assert_int_equal(fake.calls[FAKE_ALARM_SET], sets);
+	turn_flush();
+	fake.now_ns += DELAY_US * 600;
+	app_write(s, "c");
+	assert_held(s, 1);
+	assert_int_equal(fake.calls[FAKE_ALARM_SET], sets + 1);
+	assert_int_equal(fake.alarm_ns, stream_cold(s)->first_ns + DELAY_US * 900);
+}
+
+static void
+not_while_older_bytes_are_owed(void **state)
+{
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+	unsigned sets;
+
+	(void)state;
+	hold(a, "a");
+	a->awaited = 0;
+	self.awaited = 0;
+	sleeps_since(fake.now_ns);
+	sets = fake.calls[FAKE_ALARM_SET];
+	fake.now_ns += DELAY_US * 600;
+	hold(b, "b");
+	assert_held(a, 1);
+	assert_int_equal(fake.calls[FAKE_ALARM_SET], sets);
+	/* Nor while another thread owes some. */
+	turn_flush();
+	process->nr_owing++;
+	app_write(b, "c");
+	assert_held(b, 1);
+	assert_int_equal(fake.calls[FAKE_ALARM_SET], sets);
+	process->nr_owing--;
 }
 
 static void
@@ -164,6 +223,8 @@ main(void)
 		T(what_is_overdue_leaves),
 		T(it_sleeps_until_the_oldest_byte_is_due),
 		T(a_hold_sets_its_alarm_only_when_it_is_idle),
+		T(a_thread_that_owes_alone_puts_the_alarm_off),
+		T(not_while_older_bytes_are_owed),
 		T(a_number_that_became_another_socket_is_not_touched),
 		T(a_number_in_use_again_keeps_what_it_holds),
 		T(a_stopped_one_comes_back_at_the_next_hold),
