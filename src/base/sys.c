@@ -409,8 +409,9 @@ sys_thread_prompt(void)
 	sys_call(SYS_sched_setattr, 0, (long)&a, 0, 0, 0, 0);
 }
 
-void
-sys_thread_join(struct sys_thread *t)
+/* True: the thread is gone. With `sig` it is told so again and again. */
+static bool
+wait_for_end(struct sys_thread *t, int sig)
 {
 	const struct timespec nap = { 0, 50000 };
 	int64_t give_up = sys_now_ns() + INT64_C(5000000000);
@@ -420,10 +421,45 @@ sys_thread_join(struct sys_thread *t)
 	 * kernel has taken the thread off its count. So the kernel is asked. */
 	do {
 		tid = __atomic_load_n(&t->tid, __ATOMIC_ACQUIRE);
-		if (tid != 0 && sys_tgkill(pid, tid, 0) == -ESRCH)
-			return;
+		if (tid != 0 && sys_tgkill(pid, tid, sig) == -ESRCH)
+			return true;
 		CALL2(SYS_nanosleep, &nap, NULL);
 	} while (sys_now_ns() < give_up);
+	return false;
+}
+
+void
+sys_thread_join(struct sys_thread *t)
+{
+	wait_for_end(t, 0);
+}
+
+static void
+interrupted(int sig)
+{
+	(void)sig;
+}
+
+void
+sys_thread_end(struct sys_thread *t, int sig)
+{
+	struct sigaction ours = { .sa_handler = interrupted }, before;
+
+	if (sigaction(sig, &ours, &before) < 0)
+		return;
+	/* A signal still on its way would meet the old action. */
+	if (wait_for_end(t, sig))
+		sigaction(sig, &before, NULL);
+}
+
+void
+sys_signal_let(int sig, bool in)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	pthread_sigmask(in ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
 }
 
 /* ---- memory ---- */

@@ -10,6 +10,7 @@
  *
  * Threads: any. Signals: safe. Unit tests link a scripted sys instead of sys.c. */
 #include <poll.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -135,6 +136,13 @@ struct sys_thread {
 };
 int sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name);
 void sys_thread_join(struct sys_thread *t);
+
+/* As sys_thread_join(), but sends the thread `sig` until it is gone, so that no sleep it is about
+ * to enter outlasts us. Where it lets the signal in (sys_signal_let(), by the thread itself), the
+ * call it sleeps in ends with -EINTR: for that time, and only then, the process has a handler
+ * for it, which does nothing. One caller at a time. */
+void sys_thread_end(struct sys_thread *t, int sig);
+void sys_signal_let(int sig, bool in);
 
 /* The calling thread would run promptly when it wakes, for a few microseconds: asks for a short
  * slice (Linux 6.12; before that it is ignored) and no timer slack. Does nothing under a

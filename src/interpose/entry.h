@@ -133,7 +133,8 @@ static inline void
 entry_before_sleep(void)
 {
 	/* A forked child has to know that it is one. */
-	if (__builtin_expect(metrics_undecided, 0) && entry_live() && self_enter())
+	if (__builtin_expect(metrics_undecided || metrics_vacant(), 0) &&
+	    entry_live() && self_enter())
 		metrics_member_sleeps();
 	keeper_watch();
 }

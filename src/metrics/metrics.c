@@ -7,6 +7,7 @@
 #include "metrics/place.h"
 #include "metrics/server.h"
 #include "metrics/sock.h"
+#include "metrics/standby.h"
 #include <errno.h>
 #include <fcntl.h>
 
@@ -19,17 +20,18 @@ int metrics_listener = -1;
 static uint32_t begun;  /* A: metrics_bind() was called */
 static uint32_t barred; /* A: no thread any more */
 
-/* The serving thread of this process. A child's copy is put right by metrics_child(). */
-enum { NO_THREAD, STARTING, SERVING };
-static uint32_t serving; /* A */
-static uint32_t stop;    /* A */
-static uint32_t ended;   /* A: set as the last thing the thread does */
+/* The one thread of this process, which serves or stands by. A child's copy is put right by
+ * metrics_child(). */
+enum { NO_THREAD, STARTING, RUNS, ENDING };
+static uint32_t state;       /* A */
+static uint32_t stop;        /* A */
+static uint32_t ended;       /* A: set as the last thing the thread does */
+static enum seat seat;       /* what it is started for; before it is */
+static uint64_t seen_vacant; /* A: totals.vacant_ns when this process last looked */
 static struct sys_thread thread;
 
-/* When this process has tried first, and tries next; 0: it has not tried yet. */
-enum { RETRY_NS = 50000000 };
-static const int64_t last_retry_ns = INT64_C(1000000000);
-static int64_t first_try_ns, next_try_ns; /* A */
+/* Whoever leaves says so before the kernel takes the locks away. */
+static const uint64_t leaving_ns = 100000000;
 
 static void
 set_undecided(bool undecided)
@@ -57,66 +59,82 @@ metrics_bind(void)
 static void
 run(void)
 {
-	server_run(metrics_fd(), &stop);
+	int fd = metrics_fd();
+
+	if (standby_run(fd, seat, &stop))
+		server_run(fd, &stop);
 	__atomic_store_n(&ended, 1, __ATOMIC_RELEASE);
 }
 
-/* A thread costs the process its single-thread shortcuts: none is made in vain. The one
- * that serves has its lock in a descriptor table of its own, so it shows here even if it is
- * ours. */
-static bool
-served(int fd)
+static uint64_t
+vacant_ns(void)
 {
-	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
+	struct region *region = region_get();
 
-	return sys_fcntl(fd, F_GETLK, (long)&lock) < 0 || lock.l_type != F_UNLCK;
+	return region ? __atomic_load_n(&region->totals.vacant_ns, __ATOMIC_RELAXED) : 0;
 }
 
-/* Another member serves, or ought to, and may yet change that: a master that executes itself again
- * does; and a parent that has not slept yet is nearer to the family's root, and so the one that
- * stays. We ask again for a while, and no longer: the parent may never make a call that we see. */
-static void
-try_again(int64_t now)
+bool
+metrics_vacant(void)
 {
-	__atomic_store_n(&next_try_ns, now + RETRY_NS, __ATOMIC_RELAXED);
-	set_undecided(true);
+	return metrics_fd() >= 0 &&
+	       vacant_ns() != __atomic_load_n(&seen_vacant, __ATOMIC_RELAXED);
+}
+
+/* True: the caller is the one to start the thread. */
+static bool
+may_start(void)
+{
+	uint32_t from = NO_THREAD;
+
+	/* One that found its seat taken, or failed. */
+	if (__atomic_load_n(&state, __ATOMIC_ACQUIRE) == RUNS &&
+	    __atomic_load_n(&ended, __ATOMIC_ACQUIRE))
+		from = RUNS;
+	return __atomic_compare_exchange_n(&state, &from, STARTING, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/* A thread costs the process its single-thread shortcuts: none is made in vain. */
+static void
+start(int fd)
+{
+	seat = standby_seat(fd);
+	if (seat == SEAT_NONE) {
+		__atomic_store_n(&state, NO_THREAD, __ATOMIC_RELEASE);
+		return;
+	}
+	__atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&ended, 0, __ATOMIC_RELAXED);
+	if (sys_thread_start(&thread, run, "weir-metrics") < 0) {
+		__atomic_store_n(&state, NO_THREAD, __ATOMIC_RELEASE);
+		count_internal(INTERNAL_THREAD);
+		return;
+	}
+	__atomic_store_n(&state, RUNS, __ATOMIC_RELEASE);
 }
 
 void
 metrics_member_sleeps(void)
 {
-	uint32_t none = NO_THREAD;
-	int64_t now = sys_now_ns(), first = 0;
+	uint64_t vacant = vacant_ns();
 	int fd = metrics_fd();
-	bool early;
 
-	if (now < __atomic_load_n(&next_try_ns, __ATOMIC_RELAXED))
+	if (!__atomic_exchange_n(&metrics_undecided, false, __ATOMIC_ACQ_REL) &&
+	    !metrics_vacant())
 		return;
-	if (!__atomic_exchange_n(&metrics_undecided, false, __ATOMIC_ACQ_REL) || fd < 0)
+	/* Soon after, the one that goes may still have its lock: then the next sleep asks again. */
+	if ((uint64_t)sys_now_ns() - vacant > leaving_ns)
+		__atomic_store_n(&seen_vacant, vacant, __ATOMIC_RELAXED);
+	if (fd < 0 || __atomic_load_n(&barred, __ATOMIC_RELAXED) || !may_start())
 		return;
 	/* A number whose socket is gone: closed by a call that was not seen. */
 	if (!place_is(fd)) {
 		__atomic_store_n(&metrics_listener, -1, __ATOMIC_RELAXED);
+		__atomic_store_n(&state, NO_THREAD, __ATOMIC_RELEASE);
 		return;
 	}
-	__atomic_compare_exchange_n(&first_try_ns, &first, now, false, __ATOMIC_RELAXED,
-				    __ATOMIC_RELAXED);
-	early = !first || now < first + last_retry_ns;
-	if (early && (served(fd) || region_has((uint32_t)sys_getppid()))) {
-		try_again(now);
-		return;
-	}
-	if (served(fd) ||
-	    !__atomic_compare_exchange_n(&serving, &none, STARTING, false,
-					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-		return;
-	__atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
-	if (sys_thread_start(&thread, run, "weir-metrics") < 0) {
-		__atomic_store_n(&serving, NO_THREAD, __ATOMIC_RELEASE);
-		count_internal(INTERNAL_THREAD);
-		return;
-	}
-	__atomic_store_n(&serving, SERVING, __ATOMIC_RELEASE);
+	start(fd);
 }
 
 void
@@ -138,24 +156,19 @@ static void
 end_thread(void)
 {
 	unsigned spins = 0;
-	int tid;
+	uint32_t runs = RUNS;
 
-	while (__atomic_load_n(&serving, __ATOMIC_ACQUIRE) == STARTING &&
-	       spins++ < 100000)
+	while (__atomic_load_n(&state, __ATOMIC_ACQUIRE) == STARTING && spins++ < 100000)
 		sys_yield();
-	if (__atomic_load_n(&serving, __ATOMIC_ACQUIRE) != SERVING)
+	if (!__atomic_compare_exchange_n(&state, &runs, ENDING, false, __ATOMIC_ACQ_REL,
+					 __ATOMIC_RELAXED))
 		return;
 	__atomic_store_n(&stop, 1, __ATOMIC_SEQ_CST);
-	while (!(tid = __atomic_load_n(&thread.tid, __ATOMIC_SEQ_CST)) &&
-	       spins++ < 100000)
-		sys_yield();
-	if (tid)
-		sys_tgkill(sys_getpid(), tid, SERVER_WAKE);
-	sys_thread_join(&thread);
+	sys_thread_end(&thread, SERVER_WAKE);
 	/* The kernel says that the thread is gone; this says that what it wrote is there. Pairs
 	 * with the store in run(). */
 	(void)__atomic_load_n(&ended, __ATOMIC_ACQUIRE);
-	__atomic_store_n(&serving, NO_THREAD, __ATOMIC_RELEASE);
+	__atomic_store_n(&state, NO_THREAD, __ATOMIC_RELEASE);
 }
 
 void
@@ -189,8 +202,7 @@ metrics_end(bool last)
 void
 metrics_child(void)
 {
-	__atomic_store_n(&serving, NO_THREAD, __ATOMIC_RELAXED);
+	__atomic_store_n(&state, NO_THREAD, __ATOMIC_RELAXED);
 	__atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
-	first_try_ns = next_try_ns = 0;
 	set_undecided(metrics_fd() >= 0 && !__atomic_load_n(&barred, __ATOMIC_RELAXED));
 }

@@ -1,9 +1,10 @@
 #ifndef WEIR_METRICS_METRICS_H
 #define WEIR_METRICS_METRICS_H
 /* metrics: binds the family's Unix socket, and serves what the region shows from one helper
- * thread. Nothing below includes it; interpose calls it at four moments.
+ * thread; in one more member such a thread stands by. Nothing below includes it; interpose calls
+ * it at four moments.
  *
- * The serving thread ("weir-metrics") has a descriptor table of its own that holds the
+ * The thread ("weir-metrics") has a descriptor table of its own that holds the
  * listening socket alone, owns nothing of the data path, never waits for a client longer
  * than the limits below, and reads the region as untrusted input. The application sees of
  * all this one descriptor, about which metrics_owns() answers.
@@ -17,11 +18,14 @@
  * moves the descriptor just below min(soft RLIMIT_NOFILE, 1024). Does nothing twice. */
 void metrics_bind(void);
 
-/* Read before a sleep: true while this process has yet to find out whether it serves. */
+/* Read before a sleep: true while this process has yet to find out whether it serves or stands
+ * by; or somebody said that nobody stands by any more. The second is asked only where
+ * region_watched says that there is something to ask. */
 extern bool metrics_undecided __attribute__((visibility("hidden")));
+bool metrics_vacant(void);
 
-/* Before this process's first sleep after the bind: takes the record lock on the listening
- * socket and, if nobody has it, starts the serving thread. */
+/* Before this process's sleep, the above being so: if nobody serves or nobody stands by, starts
+ * the thread that does. */
 void metrics_member_sleeps(void);
 
 extern int metrics_listener __attribute__((visibility("hidden"))); /* A */
@@ -42,7 +46,7 @@ metrics_owns(int fd)
 /* The application is about to dup2 onto `fd`: if that is our number, ours moves first. */
 void metrics_make_way(int fd);
 
-/* The serving thread ends (before unshare, setns, capset, seccomp). `for_good`: it does not
+/* The thread ends (before unshare, setns, capset, seccomp). `for_good`: it does not
  * come back at the next sleep. */
 void metrics_stop(bool for_good);
 

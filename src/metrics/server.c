@@ -1,17 +1,19 @@
 #include "metrics/server.h"
 #include "base/sys.h"
 #include "metrics/answer.h"
-#include "metrics/path.h"
-#include "metrics/place.h"
+#include "metrics/standby.h"
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/close_range.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
 
 #define MS INT64_C(1000000)
-enum { HEAD_MS = 2000, IDLE_MS = 2000, WHOLE_MS = 30000, PAUSE_MS = 100 };
+enum {
+	HEAD_MS = 2000,
+	IDLE_MS = 2000,
+	WHOLE_MS = 30000,
+	PAUSE_MS = 100,
+	CHECK_MS = 1000
+};
 
 enum phase { FREE, READING, ANSWERING, LINGERING };
 
@@ -31,6 +33,7 @@ struct server {
 	int fd, wake;
 	int64_t now_ns;
 	int64_t accept_ns; /* not before: accepting failed for want of something */
+	int64_t check_ns;  /* not before: the look whether somebody stands by */
 	int64_t wake_ns;   /* not before: somebody sent everybody our signal */
 	struct answers answers;
 	struct client clients[SERVER_CLIENTS];
@@ -331,46 +334,11 @@ serve(struct server *s, const uint32_t *stop)
 		expire(s);
 		if (nr > 0 && fds[1].revents)
 			accept_clients(s);
+		if (s->now_ns >= s->check_ns) {
+			standby_check(s->fd);
+			s->check_ns = s->now_ns + CHECK_MS * MS;
+		}
 	}
-}
-
-/* A descriptor table of the thread's own, with the listening socket alone. */
-static bool
-has_own_table(int fd)
-{
-	char name[64];
-	struct path path = { .to = name, .cap = sizeof name };
-	/* Not the lowest free number, which is the application's next one as well. */
-	int probe = sys_fcntl(fd, F_DUPFD_CLOEXEC, fd / 2);
-	struct stat st;
-	bool own;
-
-	if (probe < 0)
-		return false;
-	/* Seen through the main thread; without /proc nobody can tell, and the kernel is trusted. */
-	path_add(&path, "/proc/self/task/");
-	path_number(&path, (unsigned)sys_getpid());
-	path_add(&path, "/fd/");
-	path_number(&path, (unsigned)probe);
-	own = sys_lstat(name, &st) < 0;
-	sys_close(probe);
-	return own;
-}
-
-/* An emulator may take close_range() without its flag (valgrind 3.19 does), and then it is the
- * application's descriptors that are closed. So first a range of nothing, then a look. */
-static bool
-own_table(int fd)
-{
-	if ((sys_close_range(~0u, ~0u, CLOSE_RANGE_UNSHARE) < 0 || !has_own_table(fd)) &&
-	    (sys_call(SYS_unshare, CLONE_FILES, 0, 0, 0, 0, 0) < 0 ||
-	     !has_own_table(fd)))
-		return false;
-	sys_close_range((unsigned)fd + 1, ~0u, 0);
-	if (fd > 0)
-		sys_close_range(0, (unsigned)fd - 1, 0);
-	/* The application may have put something else there before we looked. */
-	return place_is(fd);
 }
 
 static int
@@ -387,12 +355,6 @@ server_run(int fd, const uint32_t *stop)
 {
 	struct server *s;
 
-	if (!own_table(fd)) {
-		count_internal(INTERNAL_THREAD);
-		return;
-	}
-	if (sys_setlk(fd, F_WRLCK, 0, 0) < 0)
-		return;
 	s = sys_map(sizeof *s, 0);
 	if (!s) {
 		count_internal(INTERNAL_MEMORY);

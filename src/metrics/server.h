@@ -7,9 +7,9 @@
  * its deadline. One snapshot a second is shared by all, and equal documents are rendered
  * once. Memory: pages, given back at the end.
  *
- * server_run() is the thread: it ends when *stop is not 0 and SERVER_WAKE was sent to it
- * (blocked there, so only its own signalfd sees it), at once if another process holds the
- * record lock on `fd`. Errors: counted, and the thread ends. */
+ * server_run() is what the thread does that holds the server's lock (metrics/standby.h): it
+ * returns when *stop is not 0 and SERVER_WAKE was sent to it (blocked here, so only its own
+ * signalfd sees it). Errors: counted, and it returns. */
 #include <signal.h>
 #include <stdint.h>
 

@@ -1,5 +1,7 @@
 /* metrics/metrics: the life of the serving thread, and of the one number it needs. */
+#include "metrics/standby.h"
 #include "serving.h"
+#include <signal.h>
 
 /* A descriptor of the application that the thread kept would never send its FIN. */
 static void
@@ -57,32 +59,156 @@ stopping_is_prompt_and_not_for_ever(void **state)
 	assert_int_equal(status_of(get("/healthz")), 200);
 }
 
-/* A worker finds that its parent serves and makes no thread; it asks again for a while. */
+/* Threads of this process. */
+static unsigned
+nr_threads(void)
+{
+	struct stat st;
+
+	/* Two entries and one directory a thread. */
+	return stat("/proc/self/task", &st) < 0 ? 0 : (unsigned)st.st_nlink - 2;
+}
+
+static bool
+soon(bool (*holds)(void))
+{
+	int64_t until = sys_now_ns() + PATIENCE_MS * INT64_C(1000000);
+
+	while (!holds())
+		if (sys_now_ns() > until)
+			return false;
+		else
+			poll(NULL, 0, 5);
+	return true;
+}
+
+static bool
+seat_taken(unsigned byte)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1
+	};
+
+	return fcntl(metrics_fd(), F_GETLK, &lock) < 0 || lock.l_type != F_UNLCK;
+}
+
+static bool
+is_served(void)
+{
+	return seat_taken(SERVER_BYTE);
+}
+
+static bool
+is_stood_by(void)
+{
+	return seat_taken(STANDBY_BYTE);
+}
+
+static bool
+is_alone(void)
+{
+	return nr_threads() == 1;
+}
+
+/* A member: as one that was forked and has come to its first sleep, which lasts. */
+static pid_t
+member(void)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	metrics_child();
+	region_join(false);
+	metrics_member_sleeps();
+	for (;;)
+		pause();
+}
+
 static void
-a_child_makes_no_second_thread(void **state)
+kill_member(pid_t pid)
 {
 	int status;
-	pid_t pid;
+
+	kill(pid, SIGKILL);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+}
+
+/* The parent serves. Of its children one stands by, and the others make no thread that stays. */
+static void
+one_child_stands_by(void **state)
+{
+	pid_t first, second;
+	int status;
 
 	(void)state;
 	assert_int_equal(status_of(get("/healthz")), 200);
-	pid = fork();
-	if (!pid) {
-		char task[64];
-
+	first = member();
+	assert_true(soon(is_stood_by));
+	second = fork();
+	if (!second) {
 		metrics_child();
 		metrics_member_sleeps();
-		snprintf(task, sizeof task, "/proc/self/task");
-		{
-			struct stat st;
-
-			/* Two entries and one directory a thread. */
-			_exit(stat(task, &st) < 0 || st.st_nlink != 3 ||
-			      !metrics_undecided);
-		}
+		_exit(metrics_undecided || !soon(is_alone));
 	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(waitpid(second, &status, 0), second);
 	assert_int_equal(status, 0);
+	kill_member(first);
+	assert_false(is_stood_by());
+}
+
+/* When the standby is gone the server notices it at the next request. */
+static void
+a_vacancy_is_announced(void **state)
+{
+	int64_t until = sys_now_ns() + PATIENCE_MS * INT64_C(1000000);
+
+	(void)state;
+	while (!metrics_vacant() && sys_now_ns() < until) {
+		assert_int_equal(status_of(get("/healthz")), 200);
+		poll(NULL, 0, 20);
+	}
+	assert_true(metrics_vacant());
+	/* Who serves already has nothing to do about it. */
+	metrics_member_sleeps();
+	assert_int_equal(nr_threads(), 2);
+	assert_int_equal(status_of(get("/healthz")), 200);
+}
+
+/* Here the members stand by for this process, whose thread then ends; no time-out is involved. */
+static void
+the_standby_takes_over(void **state)
+{
+	pid_t first = member();
+	int64_t begin;
+	char text[32];
+
+	(void)state;
+	assert_true(soon(is_stood_by));
+	begin = sys_now_ns();
+	metrics_stop(false);
+	snprintf(text, sizeof text, "\"pid\":%d}", (int)first);
+	assert_non_null(strstr(get("/healthz"), text));
+	assert_in_range((sys_now_ns() - begin) / 1000000, 0, 2000);
+	assert_true(is_served() && !is_stood_by());
+	assert_true(metrics_vacant());
+	kill_member(first);
+}
+
+/* A parent that has not slept yet is left the first place, and loses it if it does not come. */
+static void
+a_child_leaves_the_first_place_to_its_parent(void **state)
+{
+	pid_t first;
+	int64_t begin = sys_now_ns();
+
+	(void)state;
+	assert_false(is_served());
+	first = member();
+	assert_true(soon(is_stood_by));
+	assert_int_equal(status_of(get("/healthz")), 200);
+	assert_in_range((sys_now_ns() - begin) / 1000000, 250, 2000);
+	kill_member(first);
 }
 
 int
@@ -92,7 +218,10 @@ main(void)
 		cmocka_unit_test(the_thread_keeps_no_descriptor_of_ours),
 		cmocka_unit_test(the_number_is_high_and_makes_way),
 		cmocka_unit_test(stopping_is_prompt_and_not_for_ever),
-		cmocka_unit_test(a_child_makes_no_second_thread),
+		cmocka_unit_test(one_child_stands_by),
+		cmocka_unit_test(a_vacancy_is_announced),
+		cmocka_unit_test(the_standby_takes_over),
+		cmocka_unit_test(a_child_leaves_the_first_place_to_its_parent),
 	};
 
 	return cmocka_run_group_tests_name("metrics", tests, setup, teardown);

@@ -286,6 +286,59 @@ a_thread_has_a_name_and_signals_blocked_and_is_gone_after_join(void **state)
 	assert_int_equal(sys_tgkill(getpid(), t.tid, 0), -ESRCH);
 }
 
+static int lock_fd = -1;
+
+/* Sleeps in a call that takes no time-out, until it is told that it is over. */
+static void
+lock_waiter(void)
+{
+	sys_signal_let(SIGSTKFLT, true);
+	__atomic_store_n(&started, 1, __ATOMIC_RELEASE);
+	while (sys_setlk(lock_fd, F_WRLCK, 0, 1) == -EINTR &&
+	       __atomic_load_n(&stop, __ATOMIC_ACQUIRE) == 0)
+		;
+}
+
+/* The default action of the signal would end the process. */
+static void
+a_thread_that_waits_for_a_lock_is_ended(void **state)
+{
+	char path[] = "/tmp/weir-lock-XXXXXX";
+	struct sigaction before, after;
+	struct sys_thread t;
+	int status;
+	pid_t holder;
+
+	(void)state;
+	lock_fd = mkstemp(path);
+	assert_true(lock_fd >= 0);
+	unlink(path);
+	holder = fork();
+	if (!holder) {
+		sys_setlk(lock_fd, F_WRLCK, 0, 1);
+		for (;;)
+			pause();
+	}
+	while (sys_setlk(lock_fd, F_WRLCK, 0, 0) >= 0)
+		sys_setlk(lock_fd, F_UNLCK, 0, 0);
+	sigaction(SIGSTKFLT, NULL, &before);
+	for (int i = 0; i < 20; i++) {
+		__atomic_store_n(&started, 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&stop, 0, __ATOMIC_RELEASE);
+		assert_int_equal(sys_thread_start(&t, lock_waiter, "weir-waiter"), 0);
+		while (i % 2 && __atomic_load_n(&started, __ATOMIC_ACQUIRE) == 0)
+			sys_yield();
+		__atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
+		sys_thread_end(&t, SIGSTKFLT);
+		assert_int_equal(sys_tgkill(getpid(), t.tid, 0), -ESRCH);
+	}
+	sigaction(SIGSTKFLT, NULL, &after);
+	assert_ptr_equal(before.sa_handler, after.sa_handler);
+	kill(holder, SIGKILL);
+	assert_int_equal(waitpid(holder, &status, 0), holder);
+	close(lock_fd);
+}
+
 /* A program under ThreadSanitizer is never single-threaded. */
 #ifndef __SANITIZE_THREAD__
 static void
@@ -340,6 +393,7 @@ main(void)
 		cmocka_unit_test(record_locks_are_seen_by_others),
 		cmocka_unit_test(
 			a_thread_has_a_name_and_signals_blocked_and_is_gone_after_join),
+		cmocka_unit_test(a_thread_that_waits_for_a_lock_is_ended),
 #ifndef __SANITIZE_THREAD__
 		cmocka_unit_test(after_join_the_process_is_single_threaded),
 #endif
