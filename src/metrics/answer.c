@@ -4,6 +4,8 @@
 
 #define SNAPSHOT_NS 1000000000u
 
+enum { LARGE = 1 << 20 };
+
 static const char paths_text[] =
 	"/metrics\n/metrics.json\n/streams\n/buffer-pool-metrics\n"
 	"/healthz\n/\n";
@@ -127,6 +129,12 @@ render(struct answers *a, struct body *body)
 	}
 }
 
+static bool
+is_old(const struct body *body, const struct answers *a)
+{
+	return body->snapshot_number != a->snap.number;
+}
+
 struct body *
 answer_get(struct answers *a, const struct request *req)
 {
@@ -136,12 +144,12 @@ answer_get(struct answers *a, const struct request *req)
 	if (counts && !look(a))
 		return NULL;
 	for (struct body *b = a->bodies; b < a->bodies + NR_BODIES; b++) {
-		if (!b->refs) {
-			free = b;
-		} else if (same(&b->of, req) && b->snapshot_number == a->snap.number) {
+		if (b->out.len && same(&b->of, req) && !is_old(b, a)) {
 			b->refs++;
 			return b;
 		}
+		if (!b->refs && (!free || (is_old(b, a) && !is_old(free, a))))
+			free = b;
 	}
 	if (!free)
 		return NULL;
@@ -159,9 +167,23 @@ answer_get(struct answers *a, const struct request *req)
 void
 answer_put(struct body *body)
 {
-	/* The last one gives back what is large; a scrape's usual pages stay. */
-	if (!--body->refs && body->out.cap > 1 << 20)
-		out_free(&body->out);
+	body->refs--;
+}
+
+int64_t
+answers_tidy(struct answers *a, int64_t now_ns)
+{
+	int64_t old_ns = (int64_t)(a->snap.now_ns + SNAPSHOT_NS), again_ns = 0;
+
+	for (struct body *b = a->bodies; b < a->bodies + NR_BODIES; b++) {
+		if (b->refs || b->out.cap <= LARGE)
+			continue;
+		if (is_old(b, a) || now_ns >= old_ns)
+			out_free(&b->out);
+		else
+			again_ns = old_ns;
+	}
+	return again_ns;
 }
 
 void

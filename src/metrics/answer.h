@@ -3,8 +3,9 @@
 /* metrics/answer: what a request is answered with: documents rendered from one snapshot that
  * serves for a second, each once, however many clients ask for it.
  *
- * A body is kept while a client has it; one more place than clients, so that there is always
- * a free one. Threads: the serving thread alone. */
+ * A body stays while a client has it and while its snapshot is the newest; one more place than
+ * clients, so that there is always one to use. A large one goes when its snapshot is a second
+ * old (answers_tidy()). Threads: the serving thread alone. */
 #include "metrics/request.h"
 
 enum { NR_BODIES = 17 };
@@ -32,5 +33,8 @@ void answer_head(struct out *out, int status, const char *type, size_t body_len)
 void answer_plain(struct out *out, int status, bool head);
 
 const char *answer_type(const struct request *req);
+
+/* Gives back what is large and of no more use. Returns when to come again, 0: no need to. */
+int64_t answers_tidy(struct answers *a, int64_t now_ns);
 void answers_free(struct answers *a);
 #endif

@@ -5,15 +5,13 @@
 enum { FIRST_CAP = 16384 };
 
 static bool
-reserve(struct out *out, size_t more)
+grow(struct out *out, size_t more)
 {
 	size_t cap = out->cap ? out->cap : FIRST_CAP;
 	char *text;
 
 	if (out->failed)
 		return false;
-	if (out->cap - out->len >= more)
-		return true;
 	while (cap - out->len < more && cap < SIZE_MAX / 2)
 		cap *= 2;
 	text = cap - out->len < more ? NULL : sys_map(cap, 0);
@@ -30,13 +28,35 @@ reserve(struct out *out, size_t more)
 	return true;
 }
 
+static inline bool
+reserve(struct out *out, size_t more)
+{
+	return (out->cap - out->len >= more && !out->failed) || grow(out, more);
+}
+
+/* Nearly all pieces are a few bytes: a call to copy them costs more than the copy. */
 void
 out_mem(struct out *out, const char *p, size_t len)
 {
+	char *to;
+
 	if (!len || !reserve(out, len))
 		return;
-	memcpy(out->text + out->len, p, len);
+	to = out->text + out->len;
 	out->len += len;
+	if (len > 16) {
+		memcpy(to, p, len);
+	} else if (len >= 8) {
+		memcpy(to, p, 8);
+		memcpy(to + len - 8, p + len - 8, 8);
+	} else if (len >= 4) {
+		memcpy(to, p, 4);
+		memcpy(to + len - 4, p + len - 4, 4);
+	} else {
+		to[0] = p[0];
+		to[len / 2] = p[len / 2];
+		to[len - 1] = p[len - 1];
+	}
 }
 
 void
@@ -48,7 +68,8 @@ out_str(struct out *out, const char *s)
 void
 out_char(struct out *out, char c)
 {
-	out_mem(out, &c, 1);
+	if (reserve(out, 1))
+		out->text[out->len++] = c;
 }
 
 void
@@ -146,6 +167,17 @@ json_char(struct out *out, const char *p, size_t len)
 	}
 }
 
+/* How many bytes from p on stand for themselves. */
+static size_t
+plain_run(const char *p, size_t len)
+{
+	size_t n = 0;
+
+	while (n < len && p[n] >= 0x20 && p[n] < 0x7f && p[n] != '"' && p[n] != '\\')
+		n++;
+	return n;
+}
+
 void
 out_json(struct out *out, const char *p, size_t len)
 {
@@ -153,6 +185,11 @@ out_json(struct out *out, const char *p, size_t len)
 
 	out_char(out, '"');
 	for (size_t i = 0, n; i < len; i += n) {
+		n = plain_run(p + i, len - i);
+		if (n) {
+			out_mem(out, p + i, n);
+			continue;
+		}
 		n = utf8((const unsigned char *)p + i, len - i, &bad);
 		if (n) {
 			json_char(out, p + i, n);

@@ -278,7 +278,7 @@ earlier(int64_t a, int64_t b)
 static int
 prepare(struct server *s, struct pollfd *fds)
 {
-	int64_t until = 0, left;
+	int64_t until = answers_tidy(&s->answers, s->now_ns), left;
 
 	fds[0] = (struct pollfd){ .fd = s->now_ns < s->wake_ns ? -1 : s->wake,
 				  .events = POLLIN };
