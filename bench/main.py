@@ -16,7 +16,7 @@ import report
 
 NAMES = ["stall40", "memcached16", "socketserver11", "small_sends", "recv64",
          "mosquitto", "tls", "readers", "no_gain", "delay", "taken", "idle", "rests",
-         "pool", "streaming", "gains"]
+         "metrics_socket", "pool", "streaming", "gains"]
 
 
 class Bench:
