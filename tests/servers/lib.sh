@@ -289,6 +289,37 @@ metrics_pid() {
 		>"$tmp/log/pid" 2>&1 || fail "metrics: $(tail -n 1 "$tmp/log/pid")"
 }
 
+# metrics_once PID...: these processes, of one family, have one socket, and two of their
+# threads are the library's: one serves, one stands by.
+metrics_once() {
+	preloaded || return 0
+	[ "$(ls -A "$tmp/m")" = "${metrics_socket##*/}" ] ||
+		fail "more than one socket: $(ls -A "$tmp/m")"
+	within 5 two_serve "$@" ||
+		fail "in the processes $* there are $(serving "$@") metrics threads"
+}
+
+# serving PID...: the number of threads that serve or stand by.
+serving() {
+	local pid
+
+	for pid; do
+		cat "/proc/$pid/task/"*/comm 2>/dev/null
+	done | grep -c weir-metrics
+}
+
+two_serve() {
+	[ "$(serving "$@")" = 2 ]
+}
+
+# metrics_takeover: the process that answers is killed; another one answers within two
+# seconds, and no counter fell.
+metrics_takeover() {
+	preloaded || return 0
+	"$python" "$here/metrics.py" takeover "$metrics_socket" >"$tmp/log/takeover" 2>&1 ||
+		fail "metrics: $(tail -n 1 "$tmp/log/takeover")"
+}
+
 # make_files DIRECTORY: what the web servers serve; the clients compare every body.
 make_files() {
 	local size

@@ -34,4 +34,5 @@ def main():
     wire.run(client, parser.parse_args())
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -7,12 +7,14 @@
                                            wait until accepted streams moved these
     metrics.py now SOCKET                  print those two figures, a line each
     metrics.py pid SOCKET PID              the family's first process, and it is live
+    metrics.py takeover SOCKET             kill who answers: another one does, in time
 """
 import http.client
 import itertools
 import json
 import os
 import re
+import signal
 import socket
 import sys
 import time
@@ -25,6 +27,7 @@ JSON = "application/json"
 DEADLINE = 5.0
 # One snapshot a second is shared by all who ask, and the machine may be busy.
 SETTLED = 3.0
+TAKEOVER = 2.0
 
 DIRECTION_KEYS = {
     "totalBytes", "chunkCount", "avgChunkSize", "duration", "throughput",
@@ -286,19 +289,25 @@ def documents(directory):
 
 # Comparisons between scrapes, and with the clients.
 
-def counters(directory):
-    with open(os.path.join(directory, "text"), encoding="utf-8") as document:
-        found, kinds = samples(document.read()[:-1].split("\n"), False)
+def counters(text):
+    found, kinds = samples(text[:-1].split("\n"), False)
     rising = re.compile("|".join(
         family if kind == "counter" else family + "_(bucket|count|sum)"
         for family, kind in kinds.items() if kind != "gauge") + "$")
     return {key: value for key, value in found.items() if rising.match(key[0])}
 
 
-def compare(earlier, later):
-    before, after = counters(earlier), counters(later)
+def none_fell(before, after):
     for key, value in before.items():
         require(after.get(key, -1) >= value, f"{key} fell: {value}, {after.get(key)}")
+
+
+def compare(earlier, later):
+    def read(directory):
+        with open(os.path.join(directory, "text"), encoding="utf-8") as document:
+            return counters(document.read())
+
+    none_fell(read(earlier), read(later))
 
 
 class Local(http.client.HTTPConnection):
@@ -375,9 +384,25 @@ def pid(path, wanted):
             f"{wanted} is not live among {document['processes']}")
 
 
+def answering(path):
+    return json.loads(ask(path, "/healthz"))["pid"]
+
+
+def takeover(path):
+    before, server = counters(ask(path, "/metrics")), answering(path)
+    os.kill(server, signal.SIGKILL)
+    began = time.monotonic()
+    require(poll(DEADLINE, lambda: answering(path) != server), f"{server} still answers")
+    took = time.monotonic() - began
+    require(took < TAKEOVER, f"the next answer came after {took:.1f} s")
+    none_fell(before, counters(ask(path, "/metrics")))
+    print(f"{server}, then {answering(path)} after {took * 1000:.0f} ms")
+
+
 def main():
     verbs = {"documents": documents, "compare": compare, "moving": moving,
-             "bytes": compare_bytes, "now": now, "pid": pid}
+             "bytes": compare_bytes, "now": now, "pid": pid,
+             "takeover": takeover}
     try:
         verbs[sys.argv[1]](*sys.argv[2:])
     except Wrong as problem:

@@ -43,6 +43,8 @@ load_end
 # Master and workers talk over socketpairs, which are counted too.
 metrics_bytes "$(load_figure http received)" "$(load_figure http sent)" 65536
 metrics_pid
+# shellcheck disable=SC2046
+metrics_once "$server_pid" $(pgrep -P "$server_pid")
 curl_hashes "http://127.0.0.1:$port/big" "$tmp/big"
 ab_run 6000 "http://127.0.0.1:$port/f1000" -k
 if command -v wrk >/dev/null; then

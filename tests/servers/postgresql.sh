@@ -63,6 +63,8 @@ size=$(stat -c %s "$tmp/rows")
 out=$((size * rounds))
 metrics_bytes "$out" "$size" "$((out / 5 + 1048576))"
 metrics_pid
+# shellcheck disable=SC2046
+metrics_once "$server_pid" $(pgrep -P "$server_pid")
 
 sql -c "copy (select * from rows order by a)
 	to program 'sha256sum >$tmp/run/sum'" || fail "COPY TO PROGRAM failed"

@@ -15,7 +15,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 limit=60
 all=(mosquitto nginx redis memcached postgresql haproxy apache slapd sshd bind9
-	tcl http_server socketserver node)
+	tcl http_server socketserver node prefork daemon nginx_upgrade)
 
 if [ "$#" -eq 0 ]; then
 	set -- "${all[@]}"
