@@ -2,9 +2,11 @@
 #include "base/sys.h"
 #include <string.h>
 
-#define SNAPSHOT_NS 1000000000u
+#define SNAPSHOT_NS INT64_C(1000000000)
+#define IDLE_NS (10 * SNAPSHOT_NS)
 
-enum { LARGE = 1 << 20 };
+/* Slow readers of many streams: with so much in their hands nothing more is rendered. */
+enum { LARGE = 1 << 20, ALL_MAX = 64 << 20 };
 
 static const char paths_text[] =
 	"/metrics\n/metrics.json\n/streams\n/buffer-pool-metrics\n"
@@ -85,7 +87,7 @@ look(struct answers *a)
 
 	if (region)
 		__atomic_store_n(&region->totals.watched_ns, now, __ATOMIC_RELAXED);
-	if (a->snap.number && now - a->snap.now_ns < SNAPSHOT_NS)
+	if (a->snap.number && now - a->snap.now_ns < (uint64_t)SNAPSHOT_NS)
 		return true;
 	return snapshot_take(&a->snap);
 }
@@ -135,6 +137,16 @@ is_old(const struct body *body, const struct answers *a)
 	return body->snapshot_number != a->snap.number;
 }
 
+static bool
+too_much(const struct answers *a)
+{
+	size_t all = 0;
+
+	for (int i = 0; i < NR_BODIES; i++)
+		all += a->bodies[i].refs ? a->bodies[i].out.cap : 0;
+	return all > ALL_MAX;
+}
+
 struct body *
 answer_get(struct answers *a, const struct request *req)
 {
@@ -151,7 +163,7 @@ answer_get(struct answers *a, const struct request *req)
 		if (!b->refs && (!free || (is_old(b, a) && !is_old(free, a))))
 			free = b;
 	}
-	if (!free)
+	if (!free || too_much(a))
 		return NULL;
 	free->of = *req;
 	free->snapshot_number = a->snap.number;
@@ -173,17 +185,22 @@ answer_put(struct body *body)
 int64_t
 answers_tidy(struct answers *a, int64_t now_ns)
 {
-	int64_t old_ns = (int64_t)(a->snap.now_ns + SNAPSHOT_NS), again_ns = 0;
+	int64_t taken_ns = (int64_t)a->snap.now_ns, again_ns = 0;
 
 	for (struct body *b = a->bodies; b < a->bodies + NR_BODIES; b++) {
 		if (b->refs || b->out.cap <= LARGE)
 			continue;
-		if (is_old(b, a) || now_ns >= old_ns)
+		if (is_old(b, a) || now_ns >= taken_ns + SNAPSHOT_NS)
 			out_free(&b->out);
 		else
-			again_ns = old_ns;
+			again_ns = taken_ns + SNAPSHOT_NS;
 	}
-	return again_ns;
+	if (again_ns || !a->snap.streams)
+		return again_ns;
+	if (now_ns < taken_ns + IDLE_NS)
+		return taken_ns + IDLE_NS;
+	snapshot_trim(&a->snap);
+	return 0;
 }
 
 void

@@ -22,7 +22,7 @@ struct answers {
 	struct body bodies[NR_BODIES];
 };
 
-/* The document that `req` asks for; NULL: no memory. */
+/* The document that `req` asks for; NULL: no memory, or enough of it is in use. */
 struct body *answer_get(struct answers *a, const struct request *req);
 void answer_put(struct body *body);
 
@@ -34,7 +34,7 @@ void answer_plain(struct out *out, int status, bool head);
 
 const char *answer_type(const struct request *req);
 
-/* Gives back what is large and of no more use. Returns when to come again, 0: no need to. */
+/* Gives back what is large and of no more use, and the snapshot when nobody asks any more. Returns when to come again, 0: no need to. */
 int64_t answers_tidy(struct answers *a, int64_t now_ns);
 void answers_free(struct answers *a);
 #endif

@@ -9,10 +9,11 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 
-enum { PATH_CAP = CONFIG_PATH_MAX, BACKLOG = 64, MAX_SUFFIX = 99 };
+enum { PATH_CAP = CONFIG_PATH_MAX, BACKLOG = 64, MAX_SUFFIX = 99, LOCK_TRIES = 100 };
 
 /* Of the socket bound. In ordinary memory: every member may have to remove it. */
 static struct {
@@ -106,11 +107,47 @@ bind_at(struct scratch *s)
 	return fd;
 }
 
+/* Families that begin at the same moment would take each other's sockets for dead ones: one is so
+ * until it listens. So they come one by one, by a lock on the directory; -1: not for us, or
+ * somebody keeps it, and then it goes without. */
+static int
+lock_dir(struct scratch *s)
+{
+	const char *slash = strrchr(s->base, '/');
+	struct path c = { s->dir, 0, sizeof s->dir, false };
+	int dir;
+
+	path_add(&c, s->base);
+	if (!slash)
+		return -1;
+	s->dir[slash == s->base ? 1 : slash - s->base] = '\0';
+	dir = sock_raised(sys_open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0));
+	for (int i = 0; dir >= 0 && i < LOCK_TRIES; i++) {
+		if (sys_call(SYS_flock, dir, LOCK_EX | LOCK_NB, 0, 0, 0, 0) >= 0)
+			return dir;
+		sys_poll(NULL, 0, 1);
+	}
+	if (dir >= 0)
+		sys_close(dir);
+	return -1;
+}
+
+/* A child that another thread forked meanwhile has the descriptor too: closing is not enough. */
+static void
+unlock_dir(int dir)
+{
+	if (dir < 0)
+		return;
+	sys_call(SYS_flock, dir, LOCK_UN, 0, 0, 0, 0);
+	sys_close(dir);
+}
+
 /* At s->base, or beside it with .PID, .PID.2, ... */
 static int
 bind_near(struct scratch *s)
 {
-	int ret = -EEXIST;
+	int ret = -EEXIST,
+	    dir = lock_dir(s); /* leaves s->dir the directory of s->base */
 
 	for (unsigned i = 0; i <= MAX_SUFFIX && ret == -EEXIST; i++) {
 		struct path c = { s->path, 0, sizeof s->path, false };
@@ -126,6 +163,7 @@ bind_near(struct scratch *s)
 		}
 		ret = c.cut ? -ENAMETOOLONG : bind_at(s);
 	}
+	unlock_dir(dir);
 	return ret;
 }
 

@@ -15,6 +15,8 @@ enum {
 	CHECK_MS = 1000
 };
 
+enum { WASTE_MAX = 4 << 20, NR_AWAY = 8 };
+
 enum phase { FREE, READING, ANSWERING, LINGERING };
 
 struct client {
@@ -26,6 +28,7 @@ struct client {
 	struct out out;    /* head of the answer, or all of a plain one */
 	struct body *body; /* what follows it; NULL: nothing */
 	size_t sent;
+	size_t wasted; /* read and forgotten */
 	char head[HEAD_MAX];
 };
 
@@ -35,6 +38,9 @@ struct server {
 	int64_t accept_ns; /* not before: accepting failed for want of something */
 	int64_t check_ns;  /* not before: the look whether somebody stands by */
 	int64_t wake_ns;   /* not before: somebody sent everybody our signal */
+	int away[NR_AWAY]; /* turned away, oldest first: left open for a moment */
+	unsigned nr_away;
+	int64_t away_ns; /* when the newest of them was */
 	struct answers answers;
 	struct client clients[SERVER_CLIENTS];
 };
@@ -49,20 +55,22 @@ drop(struct client *c)
 	c->phase = FREE;
 }
 
-/* A Unix socket closed with unread bytes in it resets its peer, which then loses the end of
- * the answer: so what still comes is read and forgotten for a while. */
+/* A Unix socket closed with unread bytes in it resets its peer, which may then not look for the
+ * answer: so what still comes is read and forgotten, for a while and not for ever. */
 static bool
-at_end(int fd)
+at_end(int fd, size_t *wasted)
 {
 	char waste[4096];
 	ssize_t nr = 0;
 
-	for (int i = 0; i < 16; i++) {
+	for (int i = 0; i < 16 && *wasted < WASTE_MAX; i++) {
 		nr = sys_read(fd, waste, sizeof waste);
 		if (nr <= 0)
 			break;
+		*wasted += (size_t)nr;
 	}
-	return nr == 0 || (nr < 0 && nr != -EAGAIN && nr != -EINTR);
+	return nr == 0 || (nr < 0 && nr != -EAGAIN && nr != -EINTR) ||
+	       *wasted >= WASTE_MAX;
 }
 
 static size_t
@@ -104,7 +112,7 @@ answer(struct server *s, struct client *c)
 	sys_call(SYS_shutdown, c->fd, SHUT_WR, 0, 0, 0, 0);
 	c->phase = LINGERING;
 	c->moved_ns = s->now_ns;
-	if (at_end(c->fd))
+	if (at_end(c->fd, &c->wasted))
 		drop(c);
 }
 
@@ -200,9 +208,19 @@ make_room(struct server *s)
 	return best;
 }
 
-/* All are busy. The answer is small enough for an empty socket. */
 static void
-turn_away(int fd)
+close_away(struct server *s, unsigned nr)
+{
+	for (unsigned i = 0; i < nr; i++)
+		sys_close(s->away[i]);
+	s->nr_away -= nr;
+	memmove(s->away, s->away + nr, s->nr_away * sizeof s->away[0]);
+}
+
+/* All are busy. The answer is small enough for an empty socket. The client may not have sent its
+ * request yet, and would find the connection broken if it were closed now. */
+static void
+turn_away(struct server *s, int fd)
 {
 	struct out out = { 0 };
 	struct iovec iov;
@@ -213,8 +231,11 @@ turn_away(int fd)
 	if (!out.failed)
 		sys_sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	out_free(&out);
-	at_end(fd);
-	sys_close(fd);
+	sys_call(SYS_shutdown, fd, SHUT_WR, 0, 0, 0, 0);
+	if (s->nr_away == NR_AWAY)
+		close_away(s, 1);
+	s->away[s->nr_away++] = fd;
+	s->away_ns = s->now_ns;
 }
 
 static void
@@ -232,13 +253,13 @@ accept_clients(struct server *s)
 		}
 		c = make_room(s);
 		if (!c) {
-			turn_away(fd);
+			turn_away(s, fd);
 			continue;
 		}
 		c->fd = fd;
 		c->phase = READING;
 		c->since_ns = c->moved_ns = s->now_ns;
-		c->head_len = 0;
+		c->head_len = c->wasted = 0;
 		/* Most have asked already. */
 		read_head(s, c);
 	}
@@ -257,6 +278,8 @@ deadline(const struct client *c)
 static void
 expire(struct server *s)
 {
+	if (s->now_ns >= s->away_ns + PAUSE_MS * MS)
+		close_away(s, s->nr_away);
 	for (struct client *c = s->clients; c < s->clients + SERVER_CLIENTS; c++) {
 		if (c->phase == FREE || s->now_ns < deadline(c))
 			continue;
@@ -284,6 +307,8 @@ prepare(struct server *s, struct pollfd *fds)
 				  .events = POLLIN };
 	fds[1] = (struct pollfd){ .fd = s->now_ns < s->accept_ns ? -1 : s->fd,
 				  .events = POLLIN };
+	if (s->nr_away)
+		until = earlier(until, s->away_ns + PAUSE_MS * MS);
 	if (fds[0].fd < 0)
 		until = earlier(until, s->wake_ns);
 	if (fds[1].fd < 0)
@@ -328,7 +353,7 @@ serve(struct server *s, const uint32_t *stop)
 				read_head(s, c);
 			else if (c->phase == ANSWERING)
 				answer(s, c);
-			else if (c->phase == LINGERING && at_end(c->fd))
+			else if (c->phase == LINGERING && at_end(c->fd, &c->wasted))
 				drop(c);
 		}
 		expire(s);
@@ -371,6 +396,7 @@ server_run(int fd, const uint32_t *stop)
 			drop(c);
 		out_free(&c->out);
 	}
+	close_away(s, s->nr_away);
 	answers_free(&s->answers);
 	sys_unmap(s, sizeof *s);
 }

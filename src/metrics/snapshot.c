@@ -278,6 +278,21 @@ read_sizes(struct snapshot *snap, struct region *region)
 			add_sizes(snap, &region->tallies[i], bits);
 }
 
+void
+snapshot_trim(struct snapshot *snap)
+{
+	if (snap->streams)
+		sys_unmap(snap->streams, snap->streams_cap * sizeof *snap->streams);
+	if (snap->order)
+		sys_unmap(snap->order, snap->streams_cap * sizeof *snap->order);
+	if (snap->join)
+		sys_unmap(snap->join, snap->join_cap * sizeof *snap->join);
+	snap->streams = NULL;
+	snap->order = snap->join = NULL;
+	snap->streams_cap = 0;
+	snap->nr_streams = snap->join_cap = 0;
+}
+
 /* Room for every record in use to be a stream. */
 static bool
 reserve(struct snapshot *snap, uint32_t nr, uint32_t used)
@@ -292,18 +307,16 @@ reserve(struct snapshot *snap, uint32_t nr, uint32_t used)
 		return true;
 	while (cap < used)
 		cap *= 2;
-	if (snap->streams)
-		sys_unmap(snap->streams, snap->streams_cap * sizeof *snap->streams);
-	if (snap->order)
-		sys_unmap(snap->order, snap->streams_cap * sizeof *snap->order);
-	if (snap->join)
-		sys_unmap(snap->join, snap->join_cap * sizeof *snap->join);
+	snapshot_trim(snap);
 	snap->streams_cap = cap;
 	snap->join_cap = (uint32_t)(2 * cap);
 	snap->streams = sys_map(cap * sizeof *snap->streams, 0);
 	snap->order = sys_map(cap * sizeof *snap->order, 0);
 	snap->join = sys_map(2 * cap * sizeof *snap->join, 0);
-	return snap->streams && snap->order && snap->join;
+	if (snap->streams && snap->order && snap->join)
+		return true;
+	snapshot_trim(snap);
+	return false;
 }
 
 static void
@@ -349,12 +362,7 @@ snapshot_take(struct snapshot *snap)
 void
 snapshot_free(struct snapshot *snap)
 {
-	if (snap->streams)
-		sys_unmap(snap->streams, snap->streams_cap * sizeof *snap->streams);
-	if (snap->order)
-		sys_unmap(snap->order, snap->streams_cap * sizeof *snap->order);
-	if (snap->join)
-		sys_unmap(snap->join, snap->join_cap * sizeof *snap->join);
+	snapshot_trim(snap);
 	if (snap->looks)
 		sys_unmap(snap->looks, region_nr_records() * sizeof *snap->looks);
 	memset(snap, 0, sizeof *snap);

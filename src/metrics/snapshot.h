@@ -67,6 +67,9 @@ struct snapshot {
 bool snapshot_take(struct snapshot *snap);
 void snapshot_free(struct snapshot *snap);
 
+/* Gives the streams back; what the next snapshot compares with stays. */
+void snapshot_trim(struct snapshot *snap);
+
 /* Requests are what accepted sockets receive and connected ones send. */
 enum way { REQUEST, RESPONSE, NR_WAYS };
 static inline enum dir

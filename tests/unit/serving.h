@@ -44,7 +44,7 @@ static struct config settings = {
 	.program = "test",
 };
 static char dir[] = "/tmp/weir-test-XXXXXX";
-static char answer_text[4 << 20];
+static char answer_text[8 << 20];
 
 static inline int
 dial(void)
