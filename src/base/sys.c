@@ -349,6 +349,21 @@ thread_main(void *arg)
 	return NULL;
 }
 
+void
+sys_signals_block(sigset_t *before)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, before);
+}
+
+void
+sys_signals_restore(const sigset_t *before)
+{
+	pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
 int
 sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 {
@@ -358,14 +373,13 @@ sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 	static bool told; /* one line a process, whichever thread it was */
 	int saved = errno;
 	int err = EINVAL;
-	sigset_t all, before;
+	sigset_t before;
 	pthread_attr_t attr;
 
 	memset(t, 0, sizeof(*t));
 	t->run = run;
 	strncpy(t->name, name, sizeof(t->name) - 1);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
+	sys_signals_block(&before);
 	if (pthread_attr_init(&attr) == 0) {
 		pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 		for (size_t i = 0; i < sizeof(room) / sizeof(room[0]) && err == EINVAL;
@@ -376,7 +390,7 @@ sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 		}
 		pthread_attr_destroy(&attr);
 	}
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	sys_signals_restore(&before);
 	errno = saved;
 	if (err && !__atomic_exchange_n(&told, true, __ATOMIC_RELAXED))
 		log_line(LOG_WARN,

@@ -10,6 +10,7 @@
  *
  * Threads: any. Signals: safe. Unit tests link a scripted sys instead of sys.c. */
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -143,6 +144,11 @@ void sys_thread_join(struct sys_thread *t);
  * for it, which does nothing. One caller at a time. */
 void sys_thread_end(struct sys_thread *t, int sig);
 void sys_signal_let(int sig, bool in);
+
+/* For what a handler must neither interrupt nor leave by a jump, and what is rare: `before` keeps
+ * the caller's mask. */
+void sys_signals_block(sigset_t *before);
+void sys_signals_restore(const sigset_t *before);
 
 /* The calling thread would run promptly when it wakes, for a few microseconds: asks for a short
  * slice (Linux 6.12; before that it is ignored) and no timer slack. Does nothing under a

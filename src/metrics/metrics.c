@@ -23,6 +23,7 @@ static uint32_t barred; /* A: no thread any more */
 /* The one thread of this process, which serves or stands by. A child's copy is put right by
  * metrics_child(). */
 enum { NO_THREAD, STARTING, RUNS, ENDING };
+enum { START_MS = 1000 };
 static uint32_t state;       /* A */
 static uint32_t stop;        /* A */
 static uint32_t ended;       /* A: set as the last thing the thread does */
@@ -99,7 +100,10 @@ may_start(void)
 static void
 start(int fd)
 {
-	seat = standby_seat(fd);
+	/* A number whose socket is gone: closed by a call that was not seen. */
+	if (!place_is(fd))
+		__atomic_store_n(&metrics_listener, -1, __ATOMIC_RELAXED);
+	seat = metrics_fd() == fd ? standby_seat(fd) : SEAT_NONE;
 	if (seat == SEAT_NONE) {
 		__atomic_store_n(&state, NO_THREAD, __ATOMIC_RELEASE);
 		return;
@@ -119,6 +123,7 @@ metrics_member_sleeps(void)
 {
 	uint64_t vacant = vacant_ns();
 	int fd = metrics_fd();
+	sigset_t before;
 
 	if (!__atomic_exchange_n(&metrics_undecided, false, __ATOMIC_ACQ_REL) &&
 	    !metrics_vacant())
@@ -126,15 +131,13 @@ metrics_member_sleeps(void)
 	/* Soon after, the one that goes may still have its lock: then the next sleep asks again. */
 	if ((uint64_t)sys_now_ns() - vacant > leaving_ns)
 		__atomic_store_n(&seen_vacant, vacant, __ATOMIC_RELAXED);
-	if (fd < 0 || __atomic_load_n(&barred, __ATOMIC_RELAXED) || !may_start())
+	if (fd < 0 || __atomic_load_n(&barred, __ATOMIC_RELAXED))
 		return;
-	/* A number whose socket is gone: closed by a call that was not seen. */
-	if (!place_is(fd)) {
-		__atomic_store_n(&metrics_listener, -1, __ATOMIC_RELAXED);
-		__atomic_store_n(&state, NO_THREAD, __ATOMIC_RELEASE);
-		return;
-	}
-	start(fd);
+	/* A handler that left this by a jump would leave it undone for ever. */
+	sys_signals_block(&before);
+	if (may_start())
+		start(fd);
+	sys_signals_restore(&before);
 }
 
 void
@@ -155,20 +158,23 @@ metrics_make_way(int fd)
 static void
 end_thread(void)
 {
-	unsigned spins = 0;
 	uint32_t runs = RUNS;
+	sigset_t before;
 
-	while (__atomic_load_n(&state, __ATOMIC_ACQUIRE) == STARTING && spins++ < 100000)
-		sys_yield();
-	if (!__atomic_compare_exchange_n(&state, &runs, ENDING, false, __ATOMIC_ACQ_REL,
-					 __ATOMIC_RELAXED))
-		return;
-	__atomic_store_n(&stop, 1, __ATOMIC_SEQ_CST);
-	sys_thread_end(&thread, SERVER_WAKE);
-	/* The kernel says that the thread is gone; this says that what it wrote is there. Pairs
-	 * with the store in run(). */
-	(void)__atomic_load_n(&ended, __ATOMIC_ACQUIRE);
-	__atomic_store_n(&state, NO_THREAD, __ATOMIC_RELEASE);
+	sys_signals_block(&before);
+	for (int i = 0;
+	     i < START_MS && __atomic_load_n(&state, __ATOMIC_ACQUIRE) == STARTING; i++)
+		sys_poll(NULL, 0, 1); /* another thread is about it */
+	if (__atomic_compare_exchange_n(&state, &runs, ENDING, false, __ATOMIC_ACQ_REL,
+					__ATOMIC_RELAXED)) {
+		__atomic_store_n(&stop, 1, __ATOMIC_SEQ_CST);
+		sys_thread_end(&thread, SERVER_WAKE);
+		/* The kernel says that the thread is gone; this says that what it wrote is
+		 * there. Pairs with the store in run(). */
+		(void)__atomic_load_n(&ended, __ATOMIC_ACQUIRE);
+		__atomic_store_n(&state, NO_THREAD, __ATOMIC_RELEASE);
+	}
+	sys_signals_restore(&before);
 }
 
 void
