@@ -190,6 +190,7 @@ struct totals { /* A: family-wide counts that belong to no single stream */
 	uint64_t borrows,
 		poor_borrows; /* peeks, and those that served less than two reads */
 	uint64_t watched_ns; /* when somebody last asked for metrics, CLOCK_MONOTONIC; 0 never */
+	uint64_t stood_ns; /* when the last process that stands by, or was ended so, began */
 	uint64_t vacant_ns; /* when somebody last saw that nobody stands by to serve */
 	uint64_t live;      /* processes that joined and have not ended by themselves */
 	uint64_t closes;    /* records closed, copies included: gives closed_seq */

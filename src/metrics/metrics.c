@@ -29,7 +29,10 @@ static uint32_t stop;        /* A */
 static uint32_t ended;       /* A: set as the last thing the thread does */
 static enum seat seat;       /* what it is started for; before it is */
 static uint64_t seen_vacant; /* A: totals.vacant_ns when this process last looked */
+static int64_t again_ns;     /* A: not to look before */
 static struct sys_thread thread;
+
+enum { RETRY_NS = 50000000 };
 
 /* Whoever leaves says so before the kernel takes the locks away. */
 static const uint64_t leaving_ns = 100000000;
@@ -104,7 +107,11 @@ start(int fd)
 	if (!place_is(fd))
 		__atomic_store_n(&metrics_listener, -1, __ATOMIC_RELAXED);
 	seat = metrics_fd() == fd ? standby_seat(fd) : SEAT_NONE;
-	if (seat == SEAT_NONE) {
+	if (seat == SEAT_LATER) {
+		__atomic_store_n(&again_ns, sys_now_ns() + RETRY_NS, __ATOMIC_RELAXED);
+		set_undecided(true);
+	}
+	if (seat >= SEAT_NONE) {
 		__atomic_store_n(&state, NO_THREAD, __ATOMIC_RELEASE);
 		return;
 	}
@@ -125,6 +132,8 @@ metrics_member_sleeps(void)
 	int fd = metrics_fd();
 	sigset_t before;
 
+	if (sys_now_ns() < __atomic_load_n(&again_ns, __ATOMIC_RELAXED))
+		return;
 	if (!__atomic_exchange_n(&metrics_undecided, false, __ATOMIC_ACQ_REL) &&
 	    !metrics_vacant())
 		return;
@@ -210,5 +219,6 @@ metrics_child(void)
 {
 	__atomic_store_n(&state, NO_THREAD, __ATOMIC_RELAXED);
 	__atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
+	again_ns = 0;
 	set_undecided(metrics_fd() >= 0 && !__atomic_load_n(&barred, __ATOMIC_RELAXED));
 }

@@ -12,6 +12,7 @@
 
 /* How long the standby leaves the first place to its parent, which may not have slept yet. */
 enum { PATIENCE_MS = 300, STEP_MS = 20 };
+enum { SHORT_LIFE_NS = 1000000000 };
 
 /* A lock that another thread of this process holds in its own table shows too. */
 static bool
@@ -30,12 +31,38 @@ has_parent(void)
 	return region_has((uint32_t)sys_getppid());
 }
 
+/* When the last one began to stand by; 0: it has ended that as it should. */
+static void
+set_stood(int64_t now_ns)
+{
+	struct region *region = region_get();
+
+	if (region)
+		__atomic_store_n(&region->totals.stood_ns, (uint64_t)now_ns,
+				 __ATOMIC_RELAXED);
+}
+
+static bool
+stood_lately(void)
+{
+	struct region *region = region_get();
+	uint64_t stood =
+		region ? __atomic_load_n(&region->totals.stood_ns, __ATOMIC_RELAXED) : 0;
+
+	return stood && (uint64_t)sys_now_ns() - stood < SHORT_LIFE_NS;
+}
+
 enum seat
 standby_seat(int fd)
 {
 	if (!taken(fd, SERVER_BYTE) && !has_parent())
 		return SEAT_SERVER;
-	return taken(fd, STANDBY_BYTE) ? SEAT_NONE : SEAT_STANDBY;
+	if (taken(fd, STANDBY_BYTE))
+		return SEAT_NONE;
+	if (stood_lately())
+		return SEAT_LATER;
+	set_stood(sys_now_ns()); /* now: it may be gone before its thread has run */
+	return SEAT_STANDBY;
 }
 
 /* Somebody is to stand by. Members look at this word only where they look at watched_ns, so that
@@ -137,15 +164,21 @@ wait_for_seat(int fd, const uint32_t *stop)
 bool
 standby_run(int fd, enum seat seat, const uint32_t *stop)
 {
+	bool serves;
+
 	if (!own_table(fd)) {
 		count_internal(INTERNAL_THREAD);
 		return false;
 	}
 	if (seat == SEAT_SERVER && sys_setlk(fd, F_WRLCK, SERVER_BYTE, 0) >= 0)
 		return true;
-	if (sys_setlk(fd, F_WRLCK, STANDBY_BYTE, 0) < 0 || !wait_for_seat(fd, stop))
+	if (sys_setlk(fd, F_WRLCK, STANDBY_BYTE, 0) < 0)
 		return false;
+	set_stood(sys_now_ns());
+	serves = wait_for_seat(fd, stop);
+	set_stood(0);
 	sys_setlk(fd, F_UNLCK, STANDBY_BYTE, 0);
-	announce_vacancy();
-	return true;
+	if (serves)
+		announce_vacancy();
+	return serves;
 }

@@ -14,10 +14,11 @@
 #include <stdint.h>
 
 enum { SERVER_BYTE, STANDBY_BYTE, NR_SEATS };
-enum seat { SEAT_SERVER, SEAT_STANDBY, SEAT_NONE };
+enum seat { SEAT_SERVER, SEAT_STANDBY, SEAT_NONE, SEAT_LATER };
 
 /* What this process could be, were it to start a thread now. Where the parent is of the family,
- * the parent had better serve: it lives longer. */
+ * the parent had better serve: it lives longer. SEAT_LATER: the last one that stood by was gone
+ * within a second; where a process lives for one connection each would have a thread. */
 enum seat standby_seat(int fd);
 
 /* The thread: gets a descriptor table that holds `fd` alone and the server's lock, having stood by

@@ -110,7 +110,7 @@ is_alone(void)
 	return nr_threads() == 1;
 }
 
-/* A member: as one that was forked and has come to its first sleep, which lasts. */
+/* A member: as one that was forked, and sleeps again and again. */
 static pid_t
 member(void)
 {
@@ -120,9 +120,11 @@ member(void)
 		return pid;
 	metrics_child();
 	region_join(false);
-	metrics_member_sleeps();
-	for (;;)
-		pause();
+	for (;;) {
+		if (metrics_undecided)
+			metrics_member_sleeps();
+		poll(NULL, 0, 5);
+	}
 }
 
 static void
@@ -155,6 +157,31 @@ one_child_stands_by(void **state)
 	assert_int_equal(status, 0);
 	kill_member(first);
 	assert_false(is_stood_by());
+}
+
+/* Where each member lives for one connection, not each of them makes a thread. */
+static void
+short_lives_make_few_threads(void **state)
+{
+	int nr = 0, status;
+	pid_t pid;
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		pid = fork();
+		if (!pid) {
+			metrics_child();
+			metrics_member_sleeps();
+			_exit(nr_threads() > 1);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		nr += status != 0;
+	}
+	assert_in_range(nr, 0, 19);
+	/* One that stays stands by all the same. */
+	pid = member();
+	assert_true(soon(is_stood_by));
+	kill_member(pid);
 }
 
 /* When the standby is gone the server notices it at the next request. */
@@ -219,6 +246,7 @@ main(void)
 		cmocka_unit_test(the_number_is_high_and_makes_way),
 		cmocka_unit_test(stopping_is_prompt_and_not_for_ever),
 		cmocka_unit_test(one_child_stands_by),
+		cmocka_unit_test(short_lives_make_few_threads),
 		cmocka_unit_test(a_vacancy_is_announced),
 		cmocka_unit_test(the_standby_takes_over),
 		cmocka_unit_test(a_child_leaves_the_first_place_to_its_parent),
