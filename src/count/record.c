@@ -156,7 +156,7 @@ prepare(struct record *rec, enum role role)
 	__atomic_store_n(&rec->pid, pid, __ATOMIC_RELAXED);
 	rec->fd = -1;
 	__atomic_store_n(&rec->role, (uint8_t)role, __ATOMIC_RELAXED);
-	rec->family = rec->mode = rec->bypass = rec->again = 0;
+	rec->family = rec->mode = rec->bypass = rec->blocked = rec->again = 0;
 	rec->cookie = rec->inode = 0;
 	rec->closed_ns = rec->closed_seq = 0;
 	rec->opened_ns = (uint64_t)sys_now_ns();

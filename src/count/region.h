@@ -139,6 +139,7 @@ struct record {
 			 * low bits; stored with release after the rest */
 	int32_t pid, fd;
 	uint8_t role, family, mode, bypass;
+	uint8_t blocked; /* A: enum cause of the running episode */
 	uint8_t again; /* one more record of a stream that the family has counted already:
 			* its opening and closing are no events of their own */
 	uint32_t chunk[NR_DIRS];

@@ -61,6 +61,8 @@ view_stream(struct snapshot *snap, struct stream_view *s, const struct record *r
 	s->family = (uint8_t)bounded(rec->family, NR_FAMILIES - 1);
 	s->mode = (uint8_t)bounded(rec->mode, NR_MODES - 1);
 	s->bypass = (uint8_t)bounded(rec->bypass, NR_BYPASSES - 1);
+	s->blocked = (uint8_t)bounded(__atomic_load_n(&rec->blocked, __ATOMIC_RELAXED),
+				      NR_CAUSES - 1);
 	s->age_ns = view_less(end_ns, s->opened_ns);
 	for (int d = 0; d < NR_DIRS; d++) {
 		s->chunk[d] = rec->chunk[d];
@@ -87,6 +89,8 @@ join_stream(struct stream_view *to, const struct stream_view *s)
 	struct stream_view sum = later ? *s : *to;
 	const struct stream_view *add = later ? to : s;
 
+	if (add->flow[SENT].running_ns > sum.flow[SENT].running_ns)
+		sum.blocked = add->blocked;
 	for (int d = 0; d < NR_DIRS; d++)
 		view_add(&sum.flow[d], &add->flow[d]);
 	if (add->opened_ns < sum.opened_ns) {

@@ -34,8 +34,8 @@ struct stream_view {
 	uint32_t chunk[NR_DIRS];
 	int32_t pid, fd;
 	bool open;
-	uint8_t role, family, mode, bypass; /* inside their sets */
-	struct region_addr local, peer;     /* len inside bytes[] */
+	uint8_t role, family, mode, bypass, blocked; /* inside their sets */
+	struct region_addr local, peer;              /* len inside bytes[] */
 };
 
 struct snapshot {

@@ -111,10 +111,6 @@ word(struct out *out, const char *name, const char *value)
 static void
 stream(struct out *out, const struct stream_view *s)
 {
-	/* What holds a stream back is not found out for TCP; a Unix stream has only its peer. */
-	const char *cause =
-		cause_names[s->family == FAMILY_UNIX ? CAUSE_PEER : CAUSE_UNKNOWN];
-
 	json_key(out, "{", "pid");
 	out_i64(out, s->pid);
 	json_key(out, ",", "fd");
@@ -138,7 +134,7 @@ stream(struct out *out, const struct stream_view *s)
 	for (int w = 0; w < NR_WAYS; w++) {
 		json_key(out, ",", way_names[w]);
 		json_flow(out, &s->flow[way_dir((enum way)w, (enum role)s->role)],
-			  s->age_ns, cause);
+			  s->age_ns, cause_names[s->blocked]);
 	}
 	out_char(out, '}');
 }

@@ -7,70 +7,213 @@
  * asks about at a time. */
 enum { JIFFY_NS = 4000000, LOOK_AT_ONCE = 256 };
 
-/* How long the kernel has been busy sending, in microseconds; 0 where it cannot tell. */
+/* s->stalled: RUNS: an episode. SHARES: somebody is at its figures. ENDED: it ended meanwhile,
+ * and who is at the figures is to count it. */
+enum { QUIET, RUNS, SHARES, ENDED };
+
 static uint64_t
-busy_us(const struct stream *s)
+least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t
+less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+/* The kernel's clocks so far; all 0 where it has none. */
+static struct stall_clocks
+clocks(const struct stream *s)
 {
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
 
 	if (!(s->options & OPTION_TCP) ||
 	    sys_getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
-		return 0;
-	return info.tcpi_busy_time;
+		return (struct stall_clocks){ 0 };
+	return (struct stall_clocks){ info.tcpi_busy_time, info.tcpi_rwnd_limited,
+				      info.tcpi_sndbuf_limited };
+}
+
+static bool
+claim(struct stream *s, uint8_t from)
+{
+	return __atomic_compare_exchange_n(&s->stalled, &from, SHARES, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/* Adds what the clocks grew since they were last read, in an episode's `ns`, and returns which grew
+ * most. In a call that waited they may have been read long before it: no more than `ns`. */
+static enum cause
+grow(struct stream_cold *cold, struct stall_clocks now, uint64_t ns)
+{
+	const struct stall_clocks *seen = &cold->stall_seen;
+	uint64_t most = ns + JIFFY_NS, grown[CAUSE_UNKNOWN];
+	enum cause cause = CAUSE_UNKNOWN;
+
+	grown[CAUSE_PEER] = least(less(now.rwnd_us, seen->rwnd_us) * 1000, most);
+	most -= grown[CAUSE_PEER];
+	grown[CAUSE_LOCAL] = least(less(now.sndbuf_us, seen->sndbuf_us) * 1000, most);
+	most -= grown[CAUSE_LOCAL];
+	grown[CAUSE_NETWORK] = less(less(now.busy_us, seen->busy_us) * 1000,
+				    grown[CAUSE_PEER] + grown[CAUSE_LOCAL]);
+	grown[CAUSE_NETWORK] = least(grown[CAUSE_NETWORK], most);
+	for (unsigned i = 0; i < CAUSE_UNKNOWN; i++) {
+		cold->stall_grown_ns[i] += grown[i];
+		if (grown[i] > (cause == CAUSE_UNKNOWN ? 0 : grown[cause]))
+			cause = (enum cause)i;
+	}
+	cold->stall_seen = now;
+	return cause;
+}
+
+static void
+give(struct stream *s, enum cause cause, uint64_t ns)
+{
+	stream_cold(s)->stall_given_ns[cause] += ns;
+	count_add(&stream_record(s)->rare[SENT].cause_ns[cause], ns);
+}
+
+/* Of `total` the time that no cause has yet. */
+static uint64_t
+open_ns(const struct stream_cold *cold, uint64_t total)
+{
+	for (int i = 0; i < NR_CAUSES; i++)
+		total = less(total, cold->stall_given_ns[i]);
+	return total;
+}
+
+/* Shares out what of `total`, the time of all episodes of the stream, has no cause yet: to those that
+ * have less than the growth of their clocks makes theirs. Nothing is taken back. */
+static void
+share(struct stream *s, uint64_t total)
+{
+	struct stream_cold *cold = stream_cold(s);
+	uint64_t lack[CAUSE_UNKNOWN], lacks = 0, grown = 0;
+	uint64_t rest = open_ns(cold, total);
+
+	if (!(s->options & OPTION_TCP)) {
+		give(s, CAUSE_PEER, rest);
+		return;
+	}
+	for (int i = 0; i < CAUSE_UNKNOWN; i++)
+		grown += cold->stall_grown_ns[i];
+	if (rest < JIFFY_NS || !grown)
+		return;
+	for (int i = 0; i < CAUSE_UNKNOWN; i++) {
+		unsigned __int128 part = cold->stall_grown_ns[i];
+
+		lack[i] =
+			less((uint64_t)(part * total / grown), cold->stall_given_ns[i]);
+		lacks += lack[i];
+	}
+	for (int i = 0; lacks && i < CAUSE_UNKNOWN; i++)
+		give(s, (enum cause)i,
+		     (uint64_t)((unsigned __int128)rest * lack[i] / lacks));
+}
+
+/* With the figures claimed. The episode's time until `now_ns`, no more than the kernel was busy. */
+static uint64_t
+bring_up(struct stream *s, int64_t now_ns)
+{
+	struct stream_cold *cold = stream_cold(s);
+	uint64_t ns = less((uint64_t)now_ns, (uint64_t)cold->stall_start_ns);
+	enum cause cause = CAUSE_PEER;
+
+	if (s->options & OPTION_TCP) {
+		cause = grow(cold, clocks(s),
+			     less((uint64_t)now_ns, (uint64_t)cold->stall_seen_ns));
+		ns = least(ns,
+			   less(cold->stall_seen.busy_us, cold->stall_busy_us) * 1000 +
+				   JIFFY_NS);
+	}
+	cold->stall_seen_ns = now_ns;
+	__atomic_store_n(&stream_record(s)->blocked, (uint8_t)cause, __ATOMIC_RELAXED);
+	share(s, cold->stall_ns + ns);
+	return ns;
 }
 
 static void
 count_episode(struct stream *s, uint64_t ns)
 {
-	struct flow_rare *rare = &stream_record(s)->rare[SENT];
 	struct totals *totals = &region_get()->totals;
 
-	count_add(&rare->stall_ns, ns);
+	count_add(&stream_record(s)->rare[SENT].stall_ns, ns);
 	count_add(&totals->episode[bucket_ns(episode_bounds_ns, NR_EPISODE_BOUNDS, ns)],
 		  1);
 	count_add(&totals->episode_ns, ns);
+}
+
+/* With the figures claimed. */
+static void
+finish(struct stream *s)
+{
+	struct stream_cold *cold = stream_cold(s);
+	uint64_t ns;
+
+	__atomic_fetch_sub(&process->nr_stalled, 1, __ATOMIC_RELAXED);
+	if (cold->stall_start_ns) { /* 0: the number has a new user */
+		ns = bring_up(s, sys_now_ns());
+		cold->stall_ns += ns;
+		__atomic_store_n(&stream_record(s)->rare[SENT].stall_since_ns, 0,
+				 __ATOMIC_RELEASE);
+		count_episode(s, ns);
+	}
+	__atomic_store_n(&s->stalled, QUIET, __ATOMIC_RELEASE);
+}
+
+/* Lets go of a running episode's figures. */
+static void
+leave(struct stream *s)
+{
+	uint8_t shares = SHARES;
+
+	if (!__atomic_compare_exchange_n(&s->stalled, &shares, RUNS, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		finish(s);
 }
 
 void
 stall_begin(struct stream *s)
 {
 	struct stream_cold *cold = stream_cold(s);
+	struct record *rec = stream_record(s);
 
-	if (!region_get() || s->state != STATE_OPEN ||
-	    __atomic_exchange_n(&s->stalled, 1, __ATOMIC_ACQ_REL))
+	if (!region_get() || s->state != STATE_OPEN || !claim(s, QUIET))
 		return;
 	__atomic_fetch_add(&process->nr_stalled, 1, __ATOMIC_RELAXED);
-	cold->stall_start_ns = sys_now_ns();
-	cold->stall_busy_us = busy_us(s);
-	count_add(&stream_record(s)->rare[SENT].stall_events, 1);
-	__atomic_store_n(&stream_record(s)->rare[SENT].stall_since_ns,
+	cold->stall_start_ns = cold->stall_seen_ns = sys_now_ns();
+	cold->stall_seen = clocks(s);
+	cold->stall_busy_us = cold->stall_seen.busy_us;
+	count_add(&rec->rare[SENT].stall_events, 1);
+	__atomic_store_n(&rec->blocked,
+			 s->options & OPTION_TCP ? CAUSE_UNKNOWN : CAUSE_PEER,
+			 __ATOMIC_RELAXED);
+	__atomic_store_n(&rec->rare[SENT].stall_since_ns,
 			 (uint64_t)cold->stall_start_ns, __ATOMIC_RELEASE);
+	leave(s);
 }
 
 void
 stall_end(struct stream *s)
 {
-	struct stream_cold *cold = stream_cold(s);
-	uint64_t ns, most;
+	uint8_t shares = SHARES;
 
-	if (!__atomic_exchange_n(&s->stalled, 0, __ATOMIC_ACQ_REL))
-		return;
-	__atomic_fetch_sub(&process->nr_stalled, 1, __ATOMIC_RELAXED);
-	ns = (uint64_t)(sys_now_ns() - cold->stall_start_ns);
-	if (s->options & OPTION_TCP) {
-		most = (busy_us(s) - cold->stall_busy_us) * 1000 + JIFFY_NS;
-		if (ns > most)
-			ns = most;
-	}
-	__atomic_store_n(&stream_record(s)->rare[SENT].stall_since_ns, 0,
-			 __ATOMIC_RELEASE);
-	count_episode(s, ns);
+	if (claim(s, RUNS))
+		finish(s);
+	else
+		__atomic_compare_exchange_n(&s->stalled, &shares, ENDED, false,
+					    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 void
 stall_waited(struct stream *s, int64_t start_ns, int64_t end_ns)
 {
+	struct stream_cold *cold = stream_cold(s);
+	uint64_t ns = (uint64_t)(end_ns - start_ns);
+
 	if (!region_get())
 		return;
 	if (s->stalled) {
@@ -78,7 +221,35 @@ stall_waited(struct stream *s, int64_t start_ns, int64_t end_ns)
 		return;
 	}
 	count_add(&stream_record(s)->rare[SENT].stall_events, 1);
-	count_episode(s, (uint64_t)(end_ns - start_ns));
+	count_episode(s, ns);
+	if (!claim(s, QUIET))
+		return;
+	grow(cold, clocks(s), ns);
+	cold->stall_ns += ns;
+	share(s, cold->stall_ns);
+	__atomic_store_n(&s->stalled, QUIET, __ATOMIC_RELEASE);
+}
+
+void
+stall_close(struct stream *s)
+{
+	struct stream_cold *cold = stream_cold(s);
+
+	stall_end(s);
+	if (!region_get() || !claim(s, QUIET))
+		return;
+	give(s, CAUSE_UNKNOWN, open_ns(cold, cold->stall_ns));
+	__atomic_store_n(&s->stalled, QUIET, __ATOMIC_RELEASE);
+}
+
+static void
+look_stalled(struct stream *s)
+{
+	if (!claim(s, RUNS))
+		return;
+	if (stream_cold(s)->stall_start_ns)
+		bring_up(s, sys_now_ns());
+	leave(s);
 }
 
 void
@@ -134,6 +305,8 @@ look_at(struct pollfd *pfd, unsigned nr, int64_t since_ns)
 			continue;
 		if (pfd[i].revents & (POLLOUT | POLLERR | POLLHUP))
 			stall_writable(pfd[i].fd);
+		else if (s->stalled)
+			look_stalled(s);
 		look_unread(s, unread(&pfd[i]), since_ns);
 	}
 }

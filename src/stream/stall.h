@@ -7,11 +7,19 @@
  * wait. It ends when the kernel takes bytes again or the stream is seen writable. It lasts
  * no longer than tcpi_busy_time (tcp_info, linux/tcp.h) grew meanwhile plus a jiffy: an
  * application that comes back late is not a slow peer.
+ *
+ * Its cause, on TCP: the time of all episodes of the stream is shared out as the kernel's clocks grew
+ * in them: tcpi_rwnd_limited peer, tcpi_sndbuf_limited local, the rest of tcpi_busy_time network.
+ * Less than a jiffy waits for the next episode; what waits at the close is unknown. On AF_UNIX
+ * always the peer. Each look does this for the running ones too. What a cause was given it keeps.
  * Threads: any. Signals: safe. */
 #include "stream/stream.h"
 
 void stall_begin(struct stream *s);
 void stall_end(struct stream *s);
+
+/* Ends the last episode: the stream is closed. */
+void stall_close(struct stream *s);
 
 /* A blocking call of `ns` waited: an episode that begins and ends here. */
 void stall_waited(struct stream *s, int64_t start_ns, int64_t end_ns);
@@ -27,6 +35,7 @@ stall_any(void)
 void stall_writable(int fd);
 
 /* The keeper's look at all streams of this process: ends the episodes of those that are writable now,
+ * finds the causes of the others,
  * and adds `since_ns`, the time since the look before (0: there was none), to those that have
  * waited to be read. */
 void stall_look(int64_t since_ns);

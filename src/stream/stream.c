@@ -87,7 +87,7 @@ wipe(struct stream *s, enum state state)
 		s->tier = s->borrow_tier = 0;
 	was_open = s->state == STATE_OPEN;
 	if (was_open)
-		stall_end(s);
+		stall_close(s);
 	s->room = s->writer = 0;
 	s->options = s->nr_writes = s->chatty = s->awaited = s->left = 0;
 	s->proven = s->err = 0;
@@ -99,6 +99,10 @@ wipe(struct stream *s, enum state state)
 	s->epoch = __atomic_load_n(&nr_forks, __ATOMIC_RELAXED);
 	cold->first_ns = cold->borrow_ns = cold->stall_start_ns = 0;
 	cold->cookie = cold->listener_cookie = cold->stall_busy_us = 0;
+	cold->stall_ns = 0;
+	cold->stall_seen = (struct stall_clocks){ 0 };
+	memset(cold->stall_grown_ns, 0, sizeof(cold->stall_grown_ns));
+	memset(cold->stall_given_ns, 0, sizeof(cold->stall_given_ns));
 	cold->spawn_epoch = __atomic_load_n(&nr_spawns, __ATOMIC_RELAXED);
 	cold->looked = cold->waits = false;
 	cold->lister = 0;
@@ -448,7 +452,7 @@ stream_close_begin(int fd)
 	if (!self_enter())
 		return;
 	stream_drain(s, FLUSH_CLOSE);
-	stall_end(s);
+	stall_close(s);
 	evidence_turn(s); /* the last turn counts too */
 	if (s->nr_writes)
 		evidence_read(s);

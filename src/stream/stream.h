@@ -79,7 +79,7 @@ struct stream {
 	union {
 		struct {
 			uint8_t err; /* L: errno that a flush took, to be given once */
-			uint8_t stalled; /* A: a send backpressure episode runs */
+			uint8_t stalled; /* A: a send backpressure episode runs: stall.c */
 			uint8_t left; /* A: a piece left since bytes were last read */
 			uint8_t nr_writes; /* A: in this turn, at most 2 */
 			uint8_t chatty;    /* A: two-bit counter: turns that wrote more
@@ -112,14 +112,24 @@ struct stream {
 _Static_assert(offsetof(struct stream, r) == 64 && sizeof(struct stream) == 128,
 	       "one cache line a half");
 
+/* Of TCP_INFO, in microseconds. */
+struct stall_clocks {
+	uint64_t busy_us, rwnd_us, sndbuf_us;
+};
+
 struct stream_cold {
 	int64_t first_ns;       /* L: when the first held byte was taken */
 	int64_t borrow_ns;      /* L: when the borrow was made */
 	uint64_t cookie;        /* C: SO_COOKIE */
 	int64_t stall_start_ns; /* A: stream/stall */
 	uint64_t stall_busy_us; /* A: tcpi_busy_time then */
-	uint32_t spawn_epoch;   /* C: number of spawns when it was made */
-	int32_t listener;       /* C: descriptor it was accepted from; -1 none */
+	/* Of stream/stall, whoever has made `stalled` SHARES: over all episodes of the stream. */
+	int64_t stall_seen_ns;          /* when the clocks were read, */
+	struct stall_clocks stall_seen; /* and what they said */
+	uint64_t stall_ns;              /* ended episodes */
+	uint64_t stall_grown_ns[CAUSE_UNKNOWN], stall_given_ns[NR_CAUSES];
+	uint32_t spawn_epoch; /* C: number of spawns when it was made */
+	int32_t listener;     /* C: descriptor it was accepted from; -1 none */
 	uint64_t listener_cookie;
 	uint32_t look_reads; /* of the keeper: `reads` at its last look, */
 	bool looked, waits;  /* of the keeper: there was one; bytes were waiting then */

@@ -115,6 +115,122 @@ the_look_ends_those_of_writable_streams(void **state)
 }
 
 static uint64_t
+cause_ns(const struct stream *s, enum cause cause)
+{
+	return s->rec->rare[SENT].cause_ns[cause] -
+	       s->rec->rare_at_open[SENT].cause_ns[cause];
+}
+
+static struct stream *
+accepted_with(struct tcp_info *info)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	fake.fd[A].tcp_info = info;
+	fake.fd[A].tcp_info_len = sizeof(*info);
+	return s;
+}
+
+static void
+the_clock_that_grew_is_the_cause(void **state)
+{
+	struct tcp_info info = { .tcpi_busy_time = 7000000,
+				 .tcpi_rwnd_limited = 5000000 };
+	struct stream *s = accepted_with(&info);
+
+	(void)state;
+	stall_begin(s);
+	assert_int_equal(s->rec->blocked, CAUSE_UNKNOWN);
+	fake.now_ns += 100 * MS;
+	info.tcpi_busy_time += 100000;
+	info.tcpi_rwnd_limited += 70000;
+	info.tcpi_sndbuf_limited += 20000;
+	stall_look(0);
+	assert_int_equal(s->rec->blocked, CAUSE_PEER);
+	assert_int_equal(cause_ns(s, CAUSE_PEER), 70 * MS);
+	assert_int_equal(cause_ns(s, CAUSE_LOCAL), 20 * MS);
+	assert_int_equal(cause_ns(s, CAUSE_NETWORK), 10 * MS);
+	assert_int_equal(stalled_ns(s), 0); /* it runs */
+	/* Now all is the network's: the others keep what they were given. */
+	fake.now_ns += 100 * MS;
+	info.tcpi_busy_time += 100000;
+	stall_end(s);
+	assert_int_equal(stalled_ns(s), 200 * MS);
+	assert_int_equal(cause_ns(s, CAUSE_PEER), 70 * MS);
+	assert_int_equal(cause_ns(s, CAUSE_LOCAL), 20 * MS);
+	assert_int_equal(cause_ns(s, CAUSE_NETWORK), 110 * MS);
+}
+
+/* The clock steps once in two episodes; what is less than a step waits for the next. */
+static void
+short_episodes_are_carried_over(void **state)
+{
+	struct tcp_info info = { 0 };
+	struct stream *s = accepted_with(&info);
+
+	(void)state;
+	for (int i = 1; i <= 200; i++) {
+		stall_begin(s);
+		fake.now_ns += 2 * MS;
+		if (i % 2 == 0) {
+			info.tcpi_busy_time += 4000;
+			info.tcpi_rwnd_limited += 4000;
+		}
+		stall_end(s);
+	}
+	assert_int_equal(stalled_ns(s), 400 * MS);
+	assert_int_equal(cause_ns(s, CAUSE_PEER), 400 * MS);
+}
+
+static void
+what_waits_at_the_close_is_unknown(void **state)
+{
+	struct tcp_info info = { 0 };
+	struct stream *s = accepted_with(&info);
+
+	(void)state;
+	stall_begin(s);
+	fake.now_ns += 3 * MS;
+	stall_end(s);
+	assert_int_equal(cause_ns(s, CAUSE_UNKNOWN), 0);
+	stall_close(s);
+	assert_int_equal(cause_ns(s, CAUSE_UNKNOWN), 3 * MS);
+	assert_int_equal(stalled_ns(s), 3 * MS);
+	stall_close(s);
+	assert_int_equal(cause_ns(s, CAUSE_UNKNOWN), 3 * MS);
+}
+
+/* What the clocks grew long before a call that waited is not that call's. */
+static void
+a_call_that_waited_has_a_cause(void **state)
+{
+	struct tcp_info info = { .tcpi_busy_time = 90000000,
+				 .tcpi_rwnd_limited = 1000000 };
+	struct stream *s = accepted_with(&info);
+
+	(void)state;
+	stall_waited(s, fake.now_ns, fake.now_ns + 1000 * (int64_t)MS);
+	assert_int_equal(stalled_ns(s), 1000 * MS);
+	assert_true(cause_ns(s, CAUSE_PEER) >= 990 * MS);
+}
+
+static void
+a_unix_peer_is_the_cause(void **state)
+{
+	struct stream *s = accepted(A, AF_UNIX);
+
+	(void)state;
+	stall_begin(s);
+	fake.now_ns += 30 * MS;
+	stall_look(0);
+	assert_int_equal(s->rec->blocked, CAUSE_PEER);
+	assert_int_equal(cause_ns(s, CAUSE_PEER), 30 * MS);
+	fake.now_ns += 1 * MS;
+	stall_end(s);
+	assert_int_equal(cause_ns(s, CAUSE_PEER), 31 * MS);
+}
+
+static uint64_t
 waited_ns(const struct stream *s)
 {
 	return s->rec->rare[RECEIVED].stall_ns - s->rec->rare_at_open[RECEIVED].stall_ns;
@@ -177,6 +293,11 @@ main(void)
 		T(a_short_write_begins_one_too),
 		T(a_blocking_write_that_waited_is_an_episode),
 		T(the_look_ends_those_of_writable_streams),
+		T(the_clock_that_grew_is_the_cause),
+		T(short_episodes_are_carried_over),
+		T(what_waits_at_the_close_is_unknown),
+		T(a_call_that_waited_has_a_cause),
+		T(a_unix_peer_is_the_cause),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
