@@ -187,6 +187,7 @@ member_claim(struct region *region)
 		m->pool[t].in_use = 0;
 		m->pool[t].peak = 0;
 	}
+	m->accept_queue = m->accept_limit = 0;
 	own->slot_claims = __atomic_add_fetch(&m->claims, 1, __ATOMIC_RELAXED);
 	if (!word_claim(&own->slot, 0, (uint32_t)i + 1)) {
 		/* Another thread of ours was first. */

@@ -176,6 +176,7 @@ struct member {          /* one process of the family */
 	uint32_t pid;    /* A: 0 free */
 	uint32_t claims; /* A: how often the slot was taken */
 	struct pool_count pool[9];
+	uint64_t accept_queue, accept_limit; /* A: gauges: of its fullest TCP listener */
 };
 
 struct totals { /* A: family-wide counts that belong to no single stream */

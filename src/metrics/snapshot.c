@@ -229,6 +229,21 @@ gauge(const uint64_t *p)
 	return n >> 40 ? 0 : n;
 }
 
+/* The fullest listener, and of those that are as full the one with the least room. */
+static void
+read_accept_queue(struct snapshot *snap, const struct member *m)
+{
+	uint64_t queue = gauge(&m->accept_queue), limit = gauge(&m->accept_limit);
+
+	if (!limit || queue < snap->accept_queue)
+		return;
+	if (queue == snap->accept_queue && snap->accept_limit &&
+	    limit >= snap->accept_limit)
+		return;
+	snap->accept_queue = queue;
+	snap->accept_limit = limit;
+}
+
 /* Gauges of members that left or died are not shown, what they counted is. */
 static void
 read_members(struct snapshot *snap, struct region *region)
@@ -240,8 +255,10 @@ read_members(struct snapshot *snap, struct region *region)
 		uint32_t pid = __atomic_load_n(&m->pid, __ATOMIC_RELAXED);
 		bool alive = pid && pid <= INT32_MAX && !pid_gone(pid);
 
-		if (alive)
+		if (alive) {
 			snap->pids[snap->nr_pids++] = (int32_t)pid;
+			read_accept_queue(snap, m);
+		}
 		for (unsigned t = 0; t < NR_POOL_TIERS; t++) {
 			struct pool_count *sum = &snap->pool[t];
 
@@ -351,6 +368,7 @@ snapshot_take(struct snapshot *snap)
 	memset(snap->sizes, 0, sizeof snap->sizes);
 	memset(snap->pool, 0, sizeof snap->pool);
 	memset(snap->join, 0, snap->join_cap * sizeof *snap->join);
+	snap->accept_queue = snap->accept_limit = 0;
 	snap->stalled = snap->nr_pids = snap->nr_streams = 0;
 	close_dead(snap, region, used);
 	read_start(snap, region);

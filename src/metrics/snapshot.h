@@ -50,6 +50,7 @@ struct snapshot {
 	uint64_t stalled;                  /* streams whose sending is held back now */
 	uint64_t sizes[NR_SIZES][NR_SIZE_BOUNDS + 1];
 	struct pool_count pool[NR_POOL_TIERS];
+	uint64_t accept_queue, accept_limit; /* of the fullest listener */
 	uint32_t nr_pids;
 	int32_t pids[NR_MEMBERS]; /* live members */
 

@@ -366,10 +366,10 @@ error_families(struct text *t, const struct snapshot *snap)
 	set(t, "what", internal_names, snap->totals.internal, NR_INTERNALS);
 	family(t, GAUGE, "weir_accept_queue",
 	       "Connections waiting to be accepted at the fullest listener.");
-	plain(t, 0, 0);
+	plain(t, snap->accept_queue, 0);
 	family(t, GAUGE, "weir_accept_queue_limit",
 	       "Room for waiting connections there.");
-	plain(t, 0, 0);
+	plain(t, snap->accept_limit, 0);
 }
 
 void

@@ -7,6 +7,14 @@
  * asks about at a time. */
 enum { JIFFY_NS = 4000000, LOOK_AT_ONCE = 256 };
 
+/* TCP_LISTEN of netinet/tcp.h, which cannot be included beside linux/tcp.h. */
+enum { INFO_LISTEN = 10 };
+
+/* Of connections that wait to be accepted. */
+struct queue {
+	uint64_t length, limit;
+};
+
 /* s->stalled: RUNS: an episode. SHARES: somebody is at its figures. ENDED: it ended meanwhile,
  * and who is at the figures is to count it. */
 enum { QUIET, RUNS, SHARES, ENDED };
@@ -311,6 +319,21 @@ look_at(struct pollfd *pfd, unsigned nr, int64_t since_ns)
 	}
 }
 
+/* Keeps the fullest of the listeners; of one, TCP_INFO says the queue and its limit. */
+static void
+look_listener(const struct stream *s, struct queue *fullest)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof(info);
+
+	if (s->state != STATE_LISTENING || !(s->options & OPTION_TCP) ||
+	    sys_getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
+	    info.tcpi_state != INFO_LISTEN)
+		return;
+	if (!fullest->limit || info.tcpi_unacked > fullest->length)
+		*fullest = (struct queue){ info.tcpi_unacked, info.tcpi_sacked };
+}
+
 /* Of a stream that another process has open as well, we speak only if we are the one that reads. */
 static bool
 to_be_looked_at(const struct stream *s)
@@ -323,12 +346,18 @@ void
 stall_look(int64_t since_ns)
 {
 	struct pollfd pfd[LOOK_AT_ONCE];
+	struct member *member = region_member();
+	struct queue fullest = { 0 };
 	struct stream *s;
 	unsigned nr = 0;
 
 	for (unsigned i = 0; i < NR_LEAVES; i++)
 		for (int j = 0; stream_leaf[i] && j < 1 << LEAF_BITS; j++) {
-			s = stream_known((int)(i << LEAF_BITS) + j);
+			int fd = (int)(i << LEAF_BITS) + j;
+
+			if (number_kind[fd] == KIND_SOCKET)
+				look_listener(&stream_leaf[i][j], &fullest);
+			s = stream_known(fd);
 			if (!to_be_looked_at(s))
 				continue;
 			pfd[nr++] = (struct pollfd){
@@ -342,4 +371,6 @@ stall_look(int64_t since_ns)
 			}
 		}
 	look_at(pfd, nr, since_ns);
+	__atomic_store_n(&member->accept_queue, fullest.length, __ATOMIC_RELAXED);
+	__atomic_store_n(&member->accept_limit, fullest.limit, __ATOMIC_RELAXED);
 }

@@ -37,6 +37,6 @@ void stall_writable(int fd);
 /* The keeper's look at all streams of this process: ends the episodes of those that are writable now,
  * finds the causes of the others,
  * and adds `since_ns`, the time since the look before (0: there was none), to those that have
- * waited to be read. */
+ * waited to be read. Notes in the member's slot how full its fullest listener is. */
 void stall_look(int64_t since_ns);
 #endif

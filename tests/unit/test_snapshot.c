@@ -111,6 +111,30 @@ IN_CHILD(a_running_episode_counts_up_to_now)
 	CHECK(snap.total[ROLE_CONNECTED][SENT].stall_ns >= 51000000);
 }
 
+IN_CHILD(of_the_accept_queues_the_fullest_is_shown)
+{
+	struct member *me, *other;
+
+	begin();
+	me = region_member();
+	other = &region_get()->members[5];
+	region_get()->members_used = 6;
+	me->accept_queue = 2;
+	me->accept_limit = 128;
+	other->pid = (uint32_t)getppid();
+	other->accept_queue = 7;
+	other->accept_limit = 16;
+	CHECK(snapshot_take(&snap));
+	CHECK(snap.accept_queue == 7 && snap.accept_limit == 16);
+	me->accept_queue = UINT64_MAX; /* no number that a gauge may have */
+	CHECK(snapshot_take(&snap));
+	CHECK(snap.accept_queue == 7 && snap.accept_limit == 16);
+	other->pid = 0; /* it left */
+	me->accept_queue = 2;
+	CHECK(snapshot_take(&snap));
+	CHECK(snap.accept_queue == 2 && snap.accept_limit == 128);
+}
+
 IN_CHILD(idle_is_the_time_since_bytes_moved)
 {
 	struct record *rec;
@@ -311,6 +335,7 @@ main(void)
 		cmocka_unit_test(without_a_region_there_is_none),
 		cmocka_unit_test(a_stream_shows_its_own_share),
 		cmocka_unit_test(a_running_episode_counts_up_to_now),
+		cmocka_unit_test(of_the_accept_queues_the_fullest_is_shown),
 		cmocka_unit_test(idle_is_the_time_since_bytes_moved),
 		cmocka_unit_test(a_stream_of_two_processes_is_one),
 		cmocka_unit_test(sums_hold_while_streams_come_and_go),

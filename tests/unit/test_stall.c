@@ -230,6 +230,34 @@ a_unix_peer_is_the_cause(void **state)
 	assert_int_equal(cause_ns(s, CAUSE_PEER), 31 * MS);
 }
 
+static void
+the_look_notes_the_fullest_listener(void **state)
+{
+	struct tcp_info one = { .tcpi_state = 10, .tcpi_unacked = 3, .tcpi_sacked = 64 };
+	struct tcp_info two = { .tcpi_state = 10, .tcpi_unacked = 5, .tcpi_sacked = 8 };
+
+	(void)state;
+	accepted(A, AF_INET);
+	fake_socket(B, AF_INET);
+	stream_made_socket(B, AF_INET, SOCK_STREAM, 0);
+	stream_listening(B);
+	fake.fd[LISTENER].tcp_info = &one;
+	fake.fd[B].tcp_info = &two;
+	fake.fd[LISTENER].tcp_info_len = fake.fd[B].tcp_info_len = sizeof(one);
+	stall_look(0);
+	assert_int_equal(region_member()->accept_queue, 5);
+	assert_int_equal(region_member()->accept_limit, 8);
+	one.tcpi_unacked = 60;
+	stall_look(100);
+	assert_int_equal(region_member()->accept_queue, 60);
+	assert_int_equal(region_member()->accept_limit, 64);
+	/* No listener any more, as far as the kernel knows. */
+	one.tcpi_state = two.tcpi_state = 7;
+	stall_look(100);
+	assert_int_equal(region_member()->accept_queue, 0);
+	assert_int_equal(region_member()->accept_limit, 0);
+}
+
 static uint64_t
 waited_ns(const struct stream *s)
 {
@@ -298,6 +326,7 @@ main(void)
 		T(what_waits_at_the_close_is_unknown),
 		T(a_call_that_waited_has_a_cause),
 		T(a_unix_peer_is_the_cause),
+		T(the_look_notes_the_fullest_listener),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,6 +43,8 @@ render(enum text_format format)
 	snap.totals.hold[0] = 1;
 	snap.totals.hold[7] = 2;
 	snap.totals.hold_ns = 12345678901;
+	snap.accept_queue = 5;
+	snap.accept_limit = 128;
 	snap.pool[3] = (struct pool_count){ .buffers = 6, .in_use = 2, .hits = 490 };
 	out_clear(&out);
 	text_metrics(&out, &snap, format);
@@ -99,7 +101,8 @@ samples_say_what_the_snapshot_says(void **state)
 		"weir_pool_max_bytes 268435456",
 		"weir_errors_total{operation=\"write\",errno=\"ETIMEDOUT\"} 0",
 		"weir_internal_errors_total{what=\"refused\"} 0",
-		"weir_accept_queue_limit 0",
+		"weir_accept_queue 5",
+		"weir_accept_queue_limit 128",
 	};
 
 	(void)state;
