@@ -116,7 +116,8 @@ watched(int64_t now)
 		region ? __atomic_load_n(&region->totals.watched_ns, __ATOMIC_RELAXED)
 		       : 0;
 
-	return asked && now - (int64_t)asked < watch_ns;
+	/* Any number may stand there: no signed overflow. */
+	return asked && (int64_t)((uint64_t)now - asked) < watch_ns;
 }
 
 struct looks {
