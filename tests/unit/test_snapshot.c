@@ -328,6 +328,44 @@ IN_CHILD(noise_in_the_region_is_only_noise_in_the_answer)
 	out_free(&out);
 }
 
+/* Every word by itself at the ends of its range, in a region that is whole otherwise. */
+static void
+words_at_their_ends(void *at, size_t len)
+{
+	static const uint64_t ends[] = { 0,
+					 UINT64_MAX,
+					 INT64_MAX,
+					 UINT64_C(1) << 63,
+					 UINT64_C(0xffffffff) << 32,
+					 UINT32_MAX };
+	uint64_t *word = at, was;
+
+	for (size_t i = 0; i < len / sizeof *word; i++)
+		for (size_t k = 0; k < sizeof ends / sizeof ends[0]; k++) {
+			was = word[i];
+			word[i] = ends[k];
+			render_all();
+			word[i] = was;
+		}
+}
+
+IN_CHILD(no_single_word_of_the_region_breaks_an_answer)
+{
+	struct record *rec;
+	struct region *region;
+
+	begin();
+	region = region_get();
+	rec = open_one(ROLE_ACCEPTED, 1);
+	open_one(ROLE_CONNECTED, 1);
+	region_close(open_one(ROLE_CONNECTED, 2), sys_now_ns(), (uint32_t)sys_gettid());
+	words_at_their_ends(region, offsetof(struct region, members));
+	words_at_their_ends(&region->members[0], sizeof region->members[0]);
+	words_at_their_ends(rec, sizeof *rec);
+	snapshot_free(&snap);
+	out_free(&out);
+}
+
 int
 main(void)
 {
@@ -340,6 +378,7 @@ main(void)
 		cmocka_unit_test(a_stream_of_two_processes_is_one),
 		cmocka_unit_test(sums_hold_while_streams_come_and_go),
 		cmocka_unit_test(noise_in_the_region_is_only_noise_in_the_answer),
+		cmocka_unit_test(no_single_word_of_the_region_breaks_an_answer),
 	};
 
 	return cmocka_run_group_tests_name("snapshot", tests, NULL, NULL);
