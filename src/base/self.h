@@ -88,8 +88,7 @@ extern __thread struct self self HIDDEN __attribute__((tls_model("initial-exec")
 struct process {
 	uint32_t generation; /* never 0 once set up, differs from the parent's */
 	uint32_t gate;       /* A: above 0: nothing new is held */
-	uint32_t nr_streams; /* A: open now: stream/stream */
-	uint32_t nr_stalled; /* A: of those, with an episode of backpressure: stream/stall */
+	uint32_t nr_stalled; /* A: streams with an episode of backpressure: stream/stall */
 	uint32_t nr_threads; /* A: thread records in use so far: stream/turn */
 	uint32_t nr_owing; /* A: of those, that list a stream as held or borrowed; now and
 			      * then more, never less */

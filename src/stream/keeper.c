@@ -282,7 +282,7 @@ keeper_notice(struct stream *s)
 void
 keeper_watch_asked(void)
 {
-	if (nr_numbers && !runs() && self_enter() && stream_nr_open() &&
+	if (nr_numbers && !runs() && self_enter() && process->joined &&
 	    watched(sys_now_ns()))
 		keeper_start();
 }

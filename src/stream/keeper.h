@@ -4,7 +4,7 @@
  * because its own thread computes; trims the pool; and, while somebody watches the
  * metrics, looks whether running backpressure episodes have ended.
  *
- * Made at the first hold, or at the first sleep of a process with streams after somebody asked
+ * Made at the first hold, or at a member's first sleep after somebody asked
  * for metrics. It sleeps until the oldest deadline. A hold that finds it idle sets its alarm
  * for then. To wake is dear (a virtual processor that was idle takes tens of microseconds), and to
  * set the alarm is cheap, so a thread that knows itself to be the only one that owes anything
@@ -29,7 +29,7 @@ void keeper_notice(struct stream *s);
  * is to go off soon, it is put off. */
 void keeper_put_off(int64_t oldest_ns);
 
-/* Before a sleep: makes it if somebody watches and there are streams. */
+/* Before a sleep: makes it if somebody watches and this process has had a stream or listens. */
 void keeper_watch_asked(void);
 
 static inline void

@@ -154,6 +154,17 @@ count_episode(struct stream *s, uint64_t ns)
 	count_add(&totals->episode_ns, ns);
 }
 
+/* If a write is still under way, only what it waits from now on is yet to be counted. */
+static void
+counted_until(struct stream_cold *cold, int64_t now_ns)
+{
+	int64_t since = __atomic_load_n(&cold->waiting_ns, __ATOMIC_RELAXED);
+
+	if (since)
+		__atomic_compare_exchange_n(&cold->waiting_ns, &since, now_ns, false,
+					    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+}
+
 /* With the figures claimed. */
 static void
 finish(struct stream *s)
@@ -169,6 +180,7 @@ finish(struct stream *s)
 				 __ATOMIC_RELEASE);
 		count_episode(s, ns);
 	}
+	counted_until(cold, sys_now_ns());
 	__atomic_store_n(&s->stalled, QUIET, __ATOMIC_RELEASE);
 }
 
@@ -183,18 +195,19 @@ leave(struct stream *s)
 		finish(s);
 }
 
-void
-stall_begin(struct stream *s)
+/* With the figures claimed: an episode runs since `start_ns`, in all of which the kernel was busy. */
+static void
+begin(struct stream *s, int64_t start_ns, int64_t now_ns)
 {
 	struct stream_cold *cold = stream_cold(s);
 	struct record *rec = stream_record(s);
 
-	if (!region_get() || s->state != STATE_OPEN || !claim(s, QUIET))
-		return;
 	__atomic_fetch_add(&process->nr_stalled, 1, __ATOMIC_RELAXED);
-	cold->stall_start_ns = cold->stall_seen_ns = sys_now_ns();
+	cold->stall_start_ns = start_ns;
+	cold->stall_seen_ns = now_ns;
 	cold->stall_seen = clocks(s);
-	cold->stall_busy_us = cold->stall_seen.busy_us;
+	cold->stall_busy_us =
+		less(cold->stall_seen.busy_us, (uint64_t)(now_ns - start_ns) / 1000);
 	count_add(&rec->rare[SENT].stall_events, 1);
 	__atomic_store_n(&rec->blocked,
 			 s->options & OPTION_TCP ? CAUSE_UNKNOWN : CAUSE_PEER,
@@ -202,6 +215,40 @@ stall_begin(struct stream *s)
 	__atomic_store_n(&rec->rare[SENT].stall_since_ns,
 			 (uint64_t)cold->stall_start_ns, __ATOMIC_RELEASE);
 	leave(s);
+}
+
+void
+stall_begin(struct stream *s)
+{
+	int64_t now;
+
+	if (!region_get() || s->state != STATE_OPEN || !claim(s, QUIET))
+		return;
+	now = sys_now_ns();
+	begin(s, now, now);
+}
+
+void
+stall_may_wait(struct stream *s, int64_t start_ns)
+{
+	__atomic_store_n(&stream_cold(s)->waiting_ns, start_ns, __ATOMIC_RELAXED);
+}
+
+/* A write may be waiting. If it returns while we look, either it finds our claim, and we count it,
+ * or we find it gone, and it counts itself. */
+static void
+look_waiting(struct stream *s)
+{
+	const int64_t *waiting = &stream_cold(s)->waiting_ns;
+	int64_t since = __atomic_load_n(waiting, __ATOMIC_RELAXED);
+	uint8_t shares = SHARES;
+
+	if (!since || !claim(s, QUIET))
+		return;
+	if (__atomic_load_n(waiting, __ATOMIC_SEQ_CST) == since ||
+	    !__atomic_compare_exchange_n(&s->stalled, &shares, QUIET, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		begin(s, since, sys_now_ns());
 }
 
 void
@@ -217,17 +264,19 @@ stall_end(struct stream *s)
 }
 
 void
-stall_waited(struct stream *s, int64_t start_ns, int64_t end_ns)
+stall_returned(struct stream *s, int64_t start_ns, int64_t end_ns, bool waited)
 {
 	struct stream_cold *cold = stream_cold(s);
-	uint64_t ns = (uint64_t)(end_ns - start_ns);
+	int64_t since = __atomic_exchange_n(&cold->waiting_ns, 0, __ATOMIC_SEQ_CST);
+	uint64_t ns = less((uint64_t)end_ns, (uint64_t)since);
 
-	if (!region_get())
-		return;
 	if (s->stalled) {
 		stall_end(s);
 		return;
 	}
+	/* Looks may have counted most of it. */
+	if (!waited || !region_get() || (since != start_ns && ns < JIFFY_NS))
+		return;
 	count_add(&stream_record(s)->rare[SENT].stall_events, 1);
 	count_episode(s, ns);
 	if (!claim(s, QUIET))
@@ -315,6 +364,8 @@ look_at(struct pollfd *pfd, unsigned nr, int64_t since_ns)
 			stall_writable(pfd[i].fd);
 		else if (s->stalled)
 			look_stalled(s);
+		else
+			look_waiting(s);
 		look_unread(s, unread(&pfd[i]), since_ns);
 	}
 }
@@ -334,12 +385,19 @@ look_listener(const struct stream *s, struct queue *fullest)
 		*fullest = (struct queue){ info.tcpi_unacked, info.tcpi_sacked };
 }
 
+static bool
+may_be_stalled(const struct stream *s)
+{
+	return s->stalled ||
+	       __atomic_load_n(&stream_cold(s)->waiting_ns, __ATOMIC_RELAXED);
+}
+
 /* Of a stream that another process has open as well, we speak only if we are the one that reads. */
 static bool
 to_be_looked_at(const struct stream *s)
 {
 	return s && s->state == STATE_OPEN &&
-	       (s->stalled || s->reads || stream_private(s));
+	       (may_be_stalled(s) || s->reads || stream_private(s));
 }
 
 void
@@ -363,7 +421,7 @@ stall_look(int64_t since_ns)
 			pfd[nr++] = (struct pollfd){
 				.fd = s->fd,
 				.events = (short)(POLLIN | POLLRDHUP |
-						  (s->stalled ? POLLOUT : 0)),
+						  (may_be_stalled(s) ? POLLOUT : 0)),
 			};
 			if (nr == LOOK_AT_ONCE) {
 				look_at(pfd, nr, since_ns);

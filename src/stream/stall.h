@@ -21,8 +21,12 @@ void stall_end(struct stream *s);
 /* Ends the last episode: the stream is closed. */
 void stall_close(struct stream *s);
 
-/* A blocking call of `ns` waited: an episode that begins and ends here. */
-void stall_waited(struct stream *s, int64_t start_ns, int64_t end_ns);
+/* A native write that may have to wait begins: a look that finds it still there begins an episode. */
+void stall_may_wait(struct stream *s, int64_t start_ns);
+
+/* It has returned. `waited`: so late that it met backpressure: an episode, unless a look has begun
+ * one, which ends here. */
+void stall_returned(struct stream *s, int64_t start_ns, int64_t end_ns, bool waited);
 
 /* True while an episode runs on any stream of this process. */
 static inline bool

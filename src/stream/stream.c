@@ -59,16 +59,9 @@ stream_share(struct stream *s)
 	__atomic_store_n(&s->epoch, (uint32_t)SHARED_EPOCH, __ATOMIC_RELAXED);
 }
 
-uint32_t
-stream_nr_open(void)
-{
-	return __atomic_load_n(&process->nr_streams, __ATOMIC_RELAXED);
-}
-
 static void
 close_record(struct record *rec)
 {
-	__atomic_fetch_sub(&process->nr_streams, 1, __ATOMIC_RELAXED);
 	if (rec != &stream_uncounted)
 		region_close(rec, sys_now_ns(), self.tid);
 }
@@ -98,6 +91,7 @@ wipe(struct stream *s, enum state state)
 	s->state = (uint8_t)state;
 	s->epoch = __atomic_load_n(&nr_forks, __ATOMIC_RELAXED);
 	cold->first_ns = cold->borrow_ns = cold->stall_start_ns = 0;
+	cold->waiting_ns = 0;
 	cold->cookie = cold->listener_cookie = cold->stall_busy_us = 0;
 	cold->stall_ns = 0;
 	cold->stall_seen = (struct stall_clocks){ 0 };
@@ -170,7 +164,6 @@ open_stream(struct stream *s, enum role role)
 	}
 	s->rec = rec ? rec : &stream_uncounted;
 	s->state = STATE_OPEN;
-	__atomic_fetch_add(&process->nr_streams, 1, __ATOMIC_RELAXED);
 	number_set(s->fd, KIND_STREAM);
 	if (!rec)
 		stream_bypass(s->fd, BYPASS_NO_RECORD);

@@ -123,6 +123,7 @@ struct stream_cold {
 	uint64_t cookie;        /* C: SO_COOKIE */
 	int64_t stall_start_ns; /* A: stream/stall */
 	uint64_t stall_busy_us; /* A: tcpi_busy_time then */
+	int64_t waiting_ns; /* A: since when a write is under way that may wait; 0 none */
 	/* Of stream/stall, whoever has made `stalled` SHARES: over all episodes of the stream. */
 	int64_t stall_seen_ns;          /* when the clocks were read, */
 	struct stall_clocks stall_seen; /* and what they said */
@@ -254,7 +255,6 @@ bool stream_private(const struct stream *s);
 void stream_share_all(void);
 void stream_share_inheritable(void);
 void stream_share(struct stream *s); /* one store: also from a vfork child */
-uint32_t stream_nr_open(void);       /* streams of this process */
 
 void stream_init(void); /* from the constructor; makes numbers known */
 void stream_off(void);  /* from now on every call is native, for good */

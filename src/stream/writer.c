@@ -247,9 +247,10 @@ send_rest(struct stream *s, const struct request *q, size_t went)
 		went -= skip;
 	}
 	turn_flush();
+	stall_may_wait(s, start);
 	r = writer_sendmsg(stream_fd(s), &msg, q->flags);
 	count_kernel(s, SENT, r > 0 ? (uint64_t)r : 0);
-	stall_waited(s, start, sys_now_ns());
+	stall_returned(s, start, sys_now_ns(), true);
 	turn_slept();
 	return r;
 }
@@ -355,7 +356,9 @@ before_native(struct stream *s, const struct request *q)
 	if (q->len <= s->room)
 		return;
 	turn_flush();
+	keeper_watch();
 	self.call_start_ns = sys_now_ns();
+	stall_may_wait(s, self.call_start_ns);
 }
 
 /* False: the arguments are not ours to judge. */
@@ -443,8 +446,7 @@ timed(struct stream *s)
 	int64_t start = self.call_start_ns, now = sys_now_ns();
 
 	self.call_start_ns = 0;
-	if (now - start > WAITED_NS)
-		stall_waited(s, start, now);
+	stall_returned(s, start, now, now - start > WAITED_NS);
 	if (now - start > SLEPT_NS)
 		turn_slept();
 }

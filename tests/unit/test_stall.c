@@ -92,10 +92,66 @@ a_blocking_write_that_waited_is_an_episode(void **state)
 	struct stream *s = accepted(A, AF_UNIX);
 
 	(void)state;
-	stall_waited(s, fake.now_ns, fake.now_ns + 7 * MS);
+	stall_may_wait(s, fake.now_ns);
+	stall_returned(s, fake.now_ns, fake.now_ns + 7 * MS, true);
 	assert_int_equal(events(s), 1);
 	assert_int_equal(stalled_ns(s), 7 * MS);
 	assert_int_equal(s->stalled, 0);
+}
+
+static void
+a_look_finds_the_write_that_waits(void **state)
+{
+	struct stream *s = accepted(A, AF_UNIX);
+	int64_t start = fake.now_ns;
+
+	(void)state;
+	stall_may_wait(s, start);
+	fake.now_ns += 200 * MS;
+	stall_look(0);
+	assert_int_equal(events(s), 1);
+	assert_int_equal(s->rec->rare[SENT].stall_since_ns, start);
+	assert_int_equal(s->rec->blocked, CAUSE_PEER);
+	fake.now_ns += 100 * MS;
+	stall_returned(s, start, fake.now_ns, true);
+	assert_int_equal(events(s), 1);
+	assert_int_equal(stalled_ns(s), 300 * MS);
+	assert_int_equal(s->stalled, 0);
+	fake.now_ns += 100 * MS;
+	stall_look(100 * MS);
+	assert_int_equal(events(s), 1);
+}
+
+/* The peer reads a little, then stops again: the write goes on waiting. */
+static void
+a_write_waits_twice(void **state)
+{
+	struct stream *s = accepted(A, AF_UNIX);
+	int64_t start = fake.now_ns;
+
+	(void)state;
+	stall_may_wait(s, start);
+	fake.now_ns += 200 * MS;
+	stall_look(0);
+	stall_writable(A);
+	assert_int_equal(stalled_ns(s), 200 * MS);
+	fake.now_ns += 50 * MS;
+	stall_returned(s, start, fake.now_ns, true);
+	assert_int_equal(events(s), 2);
+	assert_int_equal(stalled_ns(s), 250 * MS);
+}
+
+static void
+one_that_returned_at_once_is_no_episode(void **state)
+{
+	struct stream *s = accepted(A, AF_UNIX);
+
+	(void)state;
+	stall_may_wait(s, fake.now_ns);
+	stall_returned(s, fake.now_ns, fake.now_ns, false);
+	stall_look(0);
+	assert_int_equal(events(s), 0);
+	assert_int_equal(process->nr_stalled, 0);
 }
 
 static void
@@ -209,7 +265,8 @@ a_call_that_waited_has_a_cause(void **state)
 	struct stream *s = accepted_with(&info);
 
 	(void)state;
-	stall_waited(s, fake.now_ns, fake.now_ns + 1000 * (int64_t)MS);
+	stall_may_wait(s, fake.now_ns);
+	stall_returned(s, fake.now_ns, fake.now_ns + 1000 * (int64_t)MS, true);
 	assert_int_equal(stalled_ns(s), 1000 * MS);
 	assert_true(cause_ns(s, CAUSE_PEER) >= 990 * MS);
 }
@@ -320,6 +377,9 @@ main(void)
 		T(a_late_application_is_no_slow_peer),
 		T(a_short_write_begins_one_too),
 		T(a_blocking_write_that_waited_is_an_episode),
+		T(a_look_finds_the_write_that_waits),
+		T(a_write_waits_twice),
+		T(one_that_returned_at_once_is_no_episode),
 		T(the_look_ends_those_of_writable_streams),
 		T(the_clock_that_grew_is_the_cause),
 		T(short_episodes_are_carried_over),
