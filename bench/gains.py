@@ -85,8 +85,12 @@ def subjects(filled):
         "Tcl, a reply of eleven flushed lines": Asked(servers.tcl_eleven, traced=40),
         "C, header and body in two writes": Asked(servers.two_write, traced=40),
         "WEBrick, chunked reply": Asked(servers.webrick, traced=40),
-        "memcached, 16 requests in flight":
+        "memcached, 1 client, 16 requests in flight":
             Asked(servers.memcached, "-d", "16", traced=1600),
+        "memcached, 8 clients, 16 requests in flight each":
+            Asked(servers.memcached, "-d", "16", "-c", "8", traced=12800),
+        "Python socketserver, eleven writes":
+            Asked(servers.socketserver_eleven, traced=40),
         "Python socketserver, eleven writes, TCP_NODELAY":
             Asked(servers.socketserver_nodelay),
         "mosquitto, 1 subscriber, 32-byte QoS 0": Fanned(1),

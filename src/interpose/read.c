@@ -60,17 +60,19 @@ end(struct stream *s, int fd, enum reading reading, size_t n, int flags, ssize_t
 }
 
 static __attribute__((noinline)) ssize_t
-plain_unmoved(struct stream *s, size_t n, ssize_t r)
+plain_unmoved(struct stream *s, size_t n, int flags, ssize_t r)
 {
-	return end(s, s->fd, READ_NATIVE, n, 0, entry_raw(r));
+	enum reading reading = reader_may_sleep(s, flags) ? READ_SLEEPS : READ_NATIVE;
+
+	return end(s, s->fd, reading, n, 0, entry_raw(r));
 }
 
 /* The end of a plain read: r is its result, errno set. */
 static inline __attribute__((always_inline)) ssize_t
-plain_end(struct stream *s, size_t n, ssize_t r)
+plain_end(struct stream *s, size_t n, int flags, ssize_t r)
 {
-	return __builtin_expect(r > 0, 1) ? reader_plain_end(s, n, (size_t)r)
-					  : plain_unmoved(s, n, r);
+	return __builtin_expect(r > 0, 1) ? reader_plain_end(s, n, flags, (size_t)r)
+					  : plain_unmoved(s, n, flags, r);
 }
 
 /* All of a read() but the common cases. */
@@ -105,7 +107,7 @@ read_native(int fd, void *buf, size_t n)
 		return real.read(fd, buf, n);
 	if (!s || !n || !plain(s, n, 0))
 		return read_slow(fd, buf, n);
-	return plain_end(s, n, real.read(fd, buf, n));
+	return plain_end(s, n, 0, real.read(fd, buf, n));
 }
 
 ssize_t
@@ -171,7 +173,7 @@ recv_native(int fd, void *buf, size_t n, int flags)
 	struct stream *s = stream_quick(fd);
 
 	if (s && !(flags & ~PLAIN_FLAGS) && plain(s, n, flags))
-		return plain_end(s, n, real.recv(fd, buf, n, flags));
+		return plain_end(s, n, flags, real.recv(fd, buf, n, flags));
 	return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
 }
 

@@ -18,6 +18,7 @@ static struct {
 	uint32_t word; /* A: ARMED, IDLE, STOPS */
 	struct sys_alarm alarm;
 	int64_t due_ns; /* A: when the alarm goes off, while it sleeps and one is set; else 0 */
+	uint64_t seen_ns;    /* A: asked_ns() at its last look */
 	uint32_t generation; /* A: of the process whose keeper runs; 0 none */
 	bool never;          /* A: cannot be made, or was ended for good */
 	struct sys_thread thread;
@@ -108,14 +109,22 @@ sweep(int64_t now)
 	return sweep.next;
 }
 
+/* When somebody last asked for metrics; 0: never. */
+static uint64_t
+asked_ns(void)
+{
+	struct region *region = region_get();
+
+	return region ? __atomic_load_n(&region->totals.watched_ns, __ATOMIC_RELAXED)
+		      : 0;
+}
+
 static bool
 watched(int64_t now)
 {
-	struct region *region = region_get();
-	uint64_t asked =
-		region ? __atomic_load_n(&region->totals.watched_ns, __ATOMIC_RELAXED)
-		       : 0;
+	uint64_t asked = asked_ns();
 
+	__atomic_store_n(&keeper.seen_ns, asked, __ATOMIC_RELAXED);
 	/* Any number may stand there: no signed overflow. */
 	return asked && (int64_t)((uint64_t)now - asked) < watch_ns;
 }
@@ -143,22 +152,29 @@ look(struct looks *looks, int64_t now)
 	looks->next_ns = now + (cost > LOOK_NS ? cost : LOOK_NS);
 }
 
-/* Nothing is held: sleeps until a hold sets the alarm, or the next look or trim is due. */
+/* When the next look or trim is due, whatever is held meanwhile; 0: none is. */
+static int64_t
+until(const struct looks *looks, int64_t trimmed_ns)
+{
+	int64_t trim = pool_has_free() ? trimmed_ns + TRIM_NS : 0;
+
+	return trim && looks->next_ns ? earlier(trim, looks->next_ns)
+				      : trim + looks->next_ns;
+}
+
+/* Nothing is held: sleeps until a hold sets the alarm, or until `until_ns`. */
 static void
-idle(int64_t now, int64_t next_look_ns)
+idle(int64_t now, int64_t until_ns)
 {
 	uint32_t expected = ARMED;
-	int64_t until = next_look_ns;
 
-	if (!until && pool_has_free())
-		until = now + TRIM_NS;
 	if (!__atomic_compare_exchange_n(&keeper.word, &expected, IDLE, false,
 					 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		return;
 	/* A hold lists itself, then looks at the word; we set the word, then look at the lists. */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!sweep(now))
-		sys_alarm_wait(&keeper.alarm, &keeper.word, IDLE, until);
+		sys_alarm_wait(&keeper.alarm, &keeper.word, IDLE, until_ns);
 	expected = IDLE;
 	__atomic_compare_exchange_n(&keeper.word, &expected, ARMED, false,
 				    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
@@ -171,12 +187,12 @@ set_alarm(int64_t due_ns)
 	sys_alarm_set(&keeper.alarm, due_ns);
 }
 
-/* Sleeps until `due_ns`, or later if a thread puts it off, but not beyond the next look. */
+/* Sleeps until `due_ns`, or later if a thread puts it off, but not beyond `until_ns`. */
 static void
-wait_armed(int64_t due_ns, int64_t next_look_ns)
+wait_armed(int64_t due_ns, int64_t until_ns)
 {
 	set_alarm(due_ns);
-	sys_alarm_wait(&keeper.alarm, &keeper.word, ARMED, next_look_ns);
+	sys_alarm_wait(&keeper.alarm, &keeper.word, ARMED, until_ns);
 }
 
 static void
@@ -202,9 +218,9 @@ run(void)
 			sys_alarm_wait(&keeper.alarm, &keeper.word, ARMED,
 				       next ? next : now + due_after_ns());
 		else if (next)
-			wait_armed(next, looks.next_ns);
+			wait_armed(next, until(&looks, trimmed));
 		else
-			idle(now, looks.next_ns);
+			idle(now, until(&looks, trimmed));
 	}
 	sys_alarm_end(&keeper.alarm);
 	turn_thread_end();
@@ -282,9 +298,17 @@ keeper_notice(struct stream *s)
 void
 keeper_watch_asked(void)
 {
-	if (nr_numbers && !runs() && self_enter() && process->joined &&
-	    watched(sys_now_ns()))
-		keeper_start();
+	uint64_t asked = asked_ns();
+
+	if (!nr_numbers || !self_enter() || !process->joined)
+		return;
+	if (!runs()) {
+		if (watched(sys_now_ns()))
+			keeper_start();
+	} else if (__atomic_exchange_n(&keeper.seen_ns, asked, __ATOMIC_RELAXED) !=
+		   asked) {
+		sys_alarm_ring(&keeper.alarm); /* it may sleep for long */
+	}
 }
 
 void

@@ -49,14 +49,21 @@ reader_wants(struct stream *s, size_t n)
 	return false;
 }
 
-/* No more is to do for a read than to make it, between enter and leave: nothing is held, the call
- * cannot sleep, or nothing was written since the last one that did; and it will not be served. Else
- * reader_begin() is due. */
+/* As far as is known. */
+static inline bool
+reader_may_sleep(const struct stream *s, int flags)
+{
+	return !stream_never_blocks(s) && !(flags & MSG_DONTWAIT);
+}
+
+/* No more is to do for a read than to make it, between enter and leave: nothing is held that would have
+ * to leave before a sleep, and it will not be served. Else reader_begin() is due; also where nobody has
+ * asked yet whether the stream blocks. */
 static inline bool
 reader_plain(struct stream *s, size_t n, int flags)
 {
-	if (turn_owes() ||
-	    (!stream_never_blocks(s) && !(flags & MSG_DONTWAIT) && self.wrote))
+	if (turn_owes() || (self.wrote && reader_may_sleep(s, flags) &&
+			    !(s->options & OPTION_BLOCK_KNOWN)))
 		return false;
 	return !reader_wants(s, n);
 }
@@ -98,11 +105,13 @@ reader_plain_begin(struct stream *s)
 
 /* Ends it, where bytes were moved and self.tally is there. Returns how many. */
 static inline __attribute__((always_inline)) ssize_t
-reader_plain_end(struct stream *s, size_t n, size_t went)
+reader_plain_end(struct stream *s, size_t n, int flags, size_t went)
 {
 	/* Or the compiler keeps the address of a field over the call, and one register more. */
 	__asm__("" : "+r"(s));
 	reader_leave(s);
+	if (reader_may_sleep(s, flags))
+		turn_slept();
 	if (__builtin_expect(went == n, 0) || !count_native_quick(s, RECEIVED, went))
 		return reader_moved(s, n, went);
 	s->filled = 0;
