@@ -63,6 +63,8 @@ enum internal_error {
 	INTERNAL_REFUSED,
 	NR_INTERNALS
 };
+/* How a process left the family. ENDED_KILLED: nobody saw it leave, and it is gone. */
+enum ending { ENDED_EXIT, ENDED_KILLED, ENDED_EXEC, NR_ENDINGS };
 enum operation { OP_READ, OP_WRITE, NR_OPS };
 enum error_kind {
 	ERROR_ECONNRESET,
@@ -194,11 +196,13 @@ struct totals { /* A: family-wide counts that belong to no single stream */
 	uint64_t watched_ns; /* when somebody last asked for metrics, CLOCK_MONOTONIC; 0 never */
 	uint64_t stood_ns; /* when the last process that stands by, or was ended so, began */
 	uint64_t vacant_ns; /* when somebody last saw that nobody stands by to serve */
-	uint64_t live;      /* processes that joined and have not ended by themselves */
-	uint64_t closes;    /* records closed, copies included: gives closed_seq */
+	uint64_t ended[NR_ENDINGS];
+	uint64_t nr_ended; /* all of these: where region.ended goes on */
+	uint64_t live;     /* processes that joined and have not ended by themselves */
+	uint64_t closes;   /* records closed, copies included: gives closed_seq */
 };
 
-enum { NR_MEMBERS = 1024, NR_TALLIES = 1024, KEPT_CLOSED = 1024 };
+enum { NR_MEMBERS = 1024, NR_TALLIES = 1024, KEPT_CLOSED = 1024, KEPT_ENDED = 256 };
 
 struct region {
 	uint32_t nr_records, nr_members,
@@ -210,6 +214,7 @@ struct region {
 	uint32_t members_used, tallies_used; /* A: and reading it would cost pages */
 	struct totals totals;
 	struct member members[NR_MEMBERS];
+	uint64_t ended[KEPT_ENDED]; /* A: a ring: pid, and above it enum ending; 0 none */
 	uint32_t tally_owner[NR_TALLIES]; /* A: pid, 0 free */
 	struct tally tallies[NR_TALLIES]; /* 0 is shared by the threads that found none free */
 	struct record records[];
@@ -238,12 +243,19 @@ extern const uint64_t *region_watched __attribute__((visibility("hidden")));
 uint32_t region_nr_records(void); /* the private truth of how many records are mapped */
 
 /* This process joins (its first use of the region, or in a child after a fork that did not
- * announce it), leaves. `live` counts them; region_leave() returns how many are left.
- * region_join(true): the parent has already counted us. */
+ * announce it), leaves. `live` counts them; region_leave() returns how many are left, those that
+ * were killed not among them. region_join(true): the parent has already counted us. One that comes
+ * back after it left (an exec that failed) has not ended. */
 void region_join(bool counted);
-uint64_t region_leave(void);
+uint64_t region_leave(enum ending how);
 void region_expect(
 	int children); /* the parent counts a child before it forks; -1 takes back */
+
+/* A member that left unseen: it is off the family's count, and among the ended ones. */
+void region_left(uint32_t pid, enum ending how);
+
+/* Finds the members that were killed. Some system calls a member. */
+void region_reap(void);
 bool region_has(uint32_t pid); /* a member by that number has joined and not left */
 struct member *
 region_member(void); /* this process's slot; a private stand-in if none is free */

@@ -68,7 +68,7 @@ daemon(int nochdir, int noclose)
 	}
 	/* The parent ended inside libc, unseen: the child takes it off the family's count. */
 	if (counted)
-		region_expect(-1);
+		region_left((uint32_t)parent, ENDED_EXIT);
 	return r;
 }
 

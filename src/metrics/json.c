@@ -143,16 +143,24 @@ config_values(struct out *out, const struct snapshot *snap)
 }
 
 static void
+process(struct out *out, bool first, int32_t pid, const char *state)
+{
+	json_key(out, first ? "{" : ",{", "pid");
+	out_i64(out, pid);
+	string(out, ",", "state", state);
+	out_char(out, '}');
+}
+
+static void
 processes(struct out *out, const struct snapshot *snap)
 {
 	json_key(out, ",", "processes");
 	out_char(out, '[');
-	for (uint32_t i = 0; i < snap->nr_pids; i++) {
-		json_key(out, i ? ",{" : "{", "pid");
-		out_i64(out, snap->pids[i]);
-		string(out, ",", "state", "live");
-		out_char(out, '}');
-	}
+	for (uint32_t i = 0; i < snap->nr_pids; i++)
+		process(out, !i, snap->pids[i], "live");
+	for (uint32_t i = 0; i < snap->nr_ended; i++)
+		process(out, !i && !snap->nr_pids, snap->ended[i].pid,
+			ending_names[snap->ended[i].how]);
 	out_char(out, ']');
 }
 

@@ -10,6 +10,7 @@ const char *const bypass_names[] = { "no_record", "memory",         "thread",
 				     "shared",    "foreign_reader", "seccomp",
 				     "io_uring",  "zerocopy",       "urgent",
 				     "dup",       "other" };
+const char *const ending_names[NR_ENDINGS] = { "exit", "killed", "exec" };
 const char *const cause_names[] = { "peer", "network", "local", "unknown" };
 const char *const discard_names[] = { "reset", "exit" };
 const char *const internal_names[] = { "memory", "thread", "descriptor", "directory",

@@ -11,6 +11,7 @@ extern const char *const family_names[NR_FAMILIES];
 extern const char *const mode_names[NR_MODES];
 extern const char *const flush_names[NR_FLUSHES];
 extern const char *const bypass_names[NR_BYPASSES];
+extern const char *const ending_names[NR_ENDINGS];
 extern const char *const cause_names[NR_CAUSES];
 extern const char *const discard_names[NR_DISCARDS];
 extern const char *const internal_names[NR_INTERNALS];

@@ -143,7 +143,7 @@ dead(int32_t pid, int32_t *alive)
 {
 	if (pid == *alive)
 		return false;
-	if (pid <= 0 || pid_gone((uint32_t)pid))
+	if (pid <= 0 || pid_ended((uint32_t)pid))
 		return true;
 	*alive = pid;
 	return false;
@@ -253,7 +253,7 @@ read_members(struct snapshot *snap, struct region *region)
 	for (uint32_t i = 0; i < used; i++) {
 		const struct member *m = &region->members[i];
 		uint32_t pid = __atomic_load_n(&m->pid, __ATOMIC_RELAXED);
-		bool alive = pid && pid <= INT32_MAX && !pid_gone(pid);
+		bool alive = pid && pid <= INT32_MAX && !pid_ended(pid);
 
 		if (alive) {
 			snap->pids[snap->nr_pids++] = (int32_t)pid;
@@ -271,6 +271,25 @@ read_members(struct snapshot *snap, struct region *region)
 			sum->in_use += gauge(&m->pool[t].in_use);
 			sum->peak += gauge(&m->pool[t].peak);
 		}
+	}
+}
+
+/* The last ones, the oldest first. */
+static void
+read_ended(struct snapshot *snap, const struct region *region)
+{
+	uint64_t nr = snap->totals.nr_ended;
+
+	for (unsigned i = 0; i < KEPT_ENDED; i++) {
+		uint64_t entry = view_load(&region->ended[(nr + i) % KEPT_ENDED]);
+		uint32_t pid = (uint32_t)entry;
+
+		if (!pid || pid > INT32_MAX || entry >> 32 >= NR_ENDINGS)
+			continue;
+		snap->ended[snap->nr_ended++] = (struct ended){
+			(int32_t)pid,
+			(enum ending)(entry >> 32),
+		};
 	}
 }
 
@@ -370,6 +389,8 @@ snapshot_take(struct snapshot *snap)
 	memset(snap->join, 0, snap->join_cap * sizeof *snap->join);
 	snap->accept_queue = snap->accept_limit = 0;
 	snap->stalled = snap->nr_pids = snap->nr_streams = 0;
+	snap->nr_ended = 0;
+	region_reap();
 	close_dead(snap, region, used);
 	read_start(snap, region);
 	total_flows(snap, region, used);
@@ -377,6 +398,7 @@ snapshot_take(struct snapshot *snap)
 	round_streams(snap, region, used, RECORD_CLOSED);
 	finish_streams(snap);
 	read_members(snap, region);
+	read_ended(snap, region);
 	read_sizes(snap, region);
 	return true;
 }

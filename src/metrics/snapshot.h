@@ -38,6 +38,11 @@ struct stream_view {
 	struct region_addr local, peer;              /* len inside bytes[] */
 };
 
+struct ended {
+	int32_t pid;
+	enum ending how;
+};
+
 struct snapshot {
 	uint64_t number; /* of snapshots taken */
 	uint64_t now_ns, wall_ms;
@@ -53,6 +58,8 @@ struct snapshot {
 	uint64_t accept_queue, accept_limit; /* of the fullest listener */
 	uint32_t nr_pids;
 	int32_t pids[NR_MEMBERS]; /* live members */
+	uint32_t nr_ended;
+	struct ended ended[KEPT_ENDED]; /* the last ones that left, or were killed */
 
 	struct stream_view *streams;
 	uint32_t nr_streams;

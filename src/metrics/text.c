@@ -132,9 +132,6 @@ size_histogram(struct text *t, const struct snapshot *snap, enum size_histogram 
 static void
 process_families(struct text *t, const struct snapshot *snap)
 {
-	static const char *const ends[] = { "exit", "killed", "exec" };
-	static const uint64_t none[3];
-
 	family(t, GAUGE, "weir_build_info", "The library's version.");
 	one(t, "version", WEIR_VERSION, 1, 0);
 	family(t, GAUGE, "weir_config_chunk_size_bytes",
@@ -152,7 +149,7 @@ process_families(struct text *t, const struct snapshot *snap)
 	family(t, GAUGE, "weir_processes", "Live processes of the family.");
 	plain(t, snap->nr_pids, 0);
 	family(t, COUNTER, "weir_processes_ended", "Ended processes by how they ended.");
-	set(t, "how", ends, none, 3);
+	set(t, "how", ending_names, snap->totals.ended, NR_ENDINGS);
 }
 
 static void

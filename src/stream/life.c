@@ -18,10 +18,10 @@ join(bool counted)
 }
 
 static void
-leave(void)
+leave(enum ending how)
 {
 	if (process->joined)
-		region_leave();
+		region_leave(how);
 	process->joined = false;
 }
 
@@ -205,7 +205,7 @@ life_exec_begin(void)
 	if (!self_enter())
 		return;
 	life_shut(FLUSH_EXIT);
-	leave();
+	leave(ENDED_EXEC);
 }
 
 void
@@ -229,7 +229,7 @@ life_exit(void)
 	life_shut(FLUSH_EXIT);
 	if (!process->joined)
 		return false;
-	last = region_leave() == 0;
+	last = region_leave(ENDED_EXIT) == 0;
 	process->joined = false;
 	return last;
 }
@@ -242,7 +242,7 @@ life_seccomp(void)
 	life_shut(FLUSH_EXIT);
 	stream_bypass_all(BYPASS_SECCOMP);
 	keeper_stop(true);
-	leave(); /* now: its end will make no system call of ours */
+	leave(ENDED_EXIT); /* now: its end will make no system call of ours */
 	stream_off();
 }
 

@@ -56,6 +56,11 @@ for number in 1 2 3; do
 done
 load_end
 [ "$(load_figure kill cut)" -gt 0 ] || fail "no worker was killed under load"
+if preloaded; then
+	fetch /metrics.json "$tmp/killed"
+	killed=$(grep -o '"state":"killed"' "$tmp/killed" | wc -l)
+	[ "$killed" = 3 ] || fail "3 workers were killed, $killed are said to be"
+fi
 open=$(load_figure kill open)
 metrics_bytes "$((received + $(load_figure kill received) - open))" \
 	"$((sent + $(load_figure kill sent) - open))" "$((2 * open))"
@@ -80,5 +85,7 @@ done
 for pid in $members; do
 	within 10 gone "$pid" || fail "worker $pid does not end"
 done
+# The last one knows that those who were killed do not come back.
+within 5 no_sockets || fail "left in the socket's directory: $(ls -A "$tmp/m")"
 pass "$(load_figure lines messages) replies of 11 lines to 8 clients compared," \
 	"$(load_figure kill messages) while 3 workers were killed, two takeovers"

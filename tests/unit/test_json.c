@@ -254,6 +254,8 @@ documents_are_json(void **state)
 	snap->nr_pids = 2;
 	snap->pids[0] = 42;
 	snap->pids[1] = 43;
+	snap->nr_ended = 1;
+	snap->ended[0] = (struct ended){ 41, ENDED_KILLED };
 	json_metrics(&out, snap);
 	assert_true(json_valid(out.text, out.len));
 	assert_non_null(
@@ -261,6 +263,7 @@ documents_are_json(void **state)
 	assert_non_null(strstr(text(), "\"STREAM_METRICS_SOCKET_MODE\":\"0640\""));
 	assert_non_null(
 		strstr(text(), "\"processes\":[{\"pid\":42,\"state\":\"live\"},"));
+	assert_non_null(strstr(text(), ",{\"pid\":41,\"state\":\"killed\"}]"));
 	out_clear(&out);
 	json_pool(&out, snap);
 	assert_true(json_valid(out.text, out.len));

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 #include "base/sys.h"
 #include "count/own.h"
@@ -78,7 +79,7 @@ without_a_region_nothing_fails(void **state)
 	assert_true(shared);
 	count_internal(INTERNAL_MEMORY);
 	count_error(OP_READ, EPIPE);
-	assert_int_equal(region_leave(), 0);
+	assert_int_equal(region_leave(ENDED_EXIT), 0);
 }
 
 IN_CHILD(a_record_keeps_its_counts_through_reuse)
@@ -206,14 +207,70 @@ IN_CHILD(a_child_shares_counts_and_no_records)
 			count_add(&rec->flow[SENT].app_bytes, 1);
 			close_one(rec);
 		}
-		CHECK(region_leave() == 1);
+		CHECK(region_leave(ENDED_EXIT) == 1);
 		_exit(0);
 	}
 	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
 	CHECK(sum_sent() == 200);
 	CHECK(region_get()->members[1].pid == 0);
-	CHECK(region_leave() == 0);
-	CHECK(region_leave() == 0);
+	CHECK(region_leave(ENDED_EXIT) == 0);
+	CHECK(region_leave(ENDED_EXIT) == 0);
+}
+
+/* Killed, it leaves by itself no more: whoever looks takes it off, once. */
+IN_CHILD(a_killed_member_is_found)
+{
+	struct totals *totals;
+	int status;
+	pid_t pid;
+
+	CHECK(region_init());
+	region_join(false);
+	totals = &region_get()->totals;
+	region_expect(1);
+	pid = fork();
+	if (!pid) {
+		region_join(true);
+		raise(SIGKILL);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+	CHECK(totals->live == 2 && region_has((uint32_t)pid));
+	region_reap();
+	region_reap();
+	CHECK(totals->live == 1 && !region_has((uint32_t)pid));
+	CHECK(totals->ended[ENDED_KILLED] == 1 && totals->nr_ended == 1);
+	CHECK(region_get()->ended[0] == ((uint64_t)ENDED_KILLED << 32 | (uint32_t)pid));
+	region_left((uint32_t)pid, ENDED_EXIT);
+	CHECK(totals->live == 1 && totals->ended[ENDED_EXIT] == 0);
+	CHECK(region_leave(ENDED_EXIT) == 0);
+	CHECK(totals->ended[ENDED_EXIT] == 1);
+}
+
+/* So that the last one knows itself to be the last. */
+IN_CHILD(who_leaves_does_not_count_the_killed)
+{
+	pid_t pid;
+
+	CHECK(region_init());
+	region_join(false);
+	region_expect(1);
+	pid = fork();
+	if (!pid) {
+		region_join(true);
+		raise(SIGKILL);
+	}
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	CHECK(region_leave(ENDED_EXIT) == 0);
+}
+
+/* Whatever a member has written there. */
+IN_CHILD(the_count_of_members_does_not_fall_below_none)
+{
+	CHECK(region_init());
+	region_join(false);
+	region_get()->totals.live = 0;
+	CHECK(region_leave(ENDED_EXIT) == 0);
+	CHECK(region_get()->totals.live == 0);
 }
 
 /* An exec that fails: the process comes back to the slot whose gauges it keeps. */
@@ -225,9 +282,10 @@ IN_CHILD(leaving_and_coming_back_keeps_the_slot)
 	region_join(false);
 	slot = region_member();
 	count_add(&slot->pool[3].buffers, 5);
-	CHECK(region_leave() == 0);
-	CHECK(slot->pid == 0);
+	CHECK(region_leave(ENDED_EXEC) == 0);
+	CHECK(slot->pid == 0 && region_get()->totals.ended[ENDED_EXEC] == 1);
 	region_join(false);
+	CHECK(region_get()->totals.ended[ENDED_EXEC] == 0 && !region_get()->ended[0]);
 	CHECK(region_member() == slot && slot->pid == (uint32_t)getpid());
 	CHECK(slot->pool[3].buffers == 5);
 }
@@ -366,6 +424,9 @@ main(void)
 		cmocka_unit_test(a_full_region_refuses_and_recovers),
 		cmocka_unit_test(less_memory_gives_fewer_records),
 		cmocka_unit_test(a_child_shares_counts_and_no_records),
+		cmocka_unit_test(a_killed_member_is_found),
+		cmocka_unit_test(who_leaves_does_not_count_the_killed),
+		cmocka_unit_test(the_count_of_members_does_not_fall_below_none),
 		cmocka_unit_test(leaving_and_coming_back_keeps_the_slot),
 		cmocka_unit_test(slots_of_killed_processes_are_handed_on),
 		cmocka_unit_test(records_of_a_killed_process_are_found_when_all_are_used),
