@@ -361,3 +361,12 @@ ab_run() {
 			tr -s '\n ' ' ')"
 	fi
 }
+
+# watched SCRIPT: a test that starts its own server (watched.py); its last line is the
+# verdict.
+watched() {
+	preloaded || skip "it is about the metrics"
+	"$python" "$here/$1" "$tmp/m" >"$tmp/log/test" 2>&1 ||
+		fail "$(tail -n 1 "$tmp/log/test")"
+	pass "$(tail -n 1 "$tmp/log/test")"
+}
