@@ -25,12 +25,13 @@ class Server:
         env = dict(os.environ, LD_PRELOAD=os.environ["WEIR_LIB"],
                    STREAM_METRICS_SOCKET=os.path.join(directory, "%e.sock"))
         self.socket = os.path.join(directory, os.path.basename(sys.executable) + ".sock")
+        # Without buffers, in which select would not see the next line.
         self.process = subprocess.Popen([sys.executable, sys.argv[0], "serve"], env=env,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                                        bufsize=0, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
 
     def tell(self, *words):
         self.process.stdin.write(json.dumps(words).encode() + b"\n")
-        self.process.stdin.flush()
 
     def hear(self, timeout=TIMEOUT):
         ready, _, _ = select.select([self.process.stdout], [], [], timeout)

@@ -1,0 +1,268 @@
+"""Backpressure and its causes with real sockets.  The server measures the truth: from the
+call that the kernel refuses to the poll that says writable.
+
+A cell that the machine does not permit is named in the verdict as left out.
+"""
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import sys
+import time
+
+import watched
+from metrics import require
+
+BLOCK = bytes(131072)
+STALL = 1.0
+STALLS = 200
+LINK = "10.213.17"
+READER = "import socket, sys\n" \
+    "sock = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n" \
+    "while sock.recv(1 << 20): pass\n"
+
+
+# The server: one thread, which says what it saw.
+
+class Streams:
+    def __init__(self):
+        self.listeners = {}
+        self.sock = None
+        self.shortened = 0
+
+    def listen(self, kind, address):
+        listener = socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET)
+        listener.bind(address if kind == "unix" else tuple(address))
+        listener.listen()
+        self.listeners[kind] = listener
+        return listener.getsockname()
+
+    def accept(self, kind):
+        if self.sock:
+            self.sock.close()
+        self.sock = self.listeners[kind].accept()[0]
+        self.shortened = 0
+        return os.fstat(self.sock.fileno()).st_ino
+
+    def fill(self):
+        """Until it is refused: the time."""
+        self.sock.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.shortened += self.sock.send(BLOCK) < len(BLOCK)
+        return time.monotonic()
+
+    def episode(self):
+        began = self.fill()
+        watched.say("refused")
+        ready = select.poll()
+        ready.register(self.sock, select.POLLOUT)
+        require(ready.poll(watched.TIMEOUT * 1000), "never writable")
+        return time.monotonic() - began
+
+    def stalls(self, number):
+        """Their time, and how many more there may be: a write that is only shortened is one
+        of its own if the next goes well."""
+        return sum(self.episode() for _ in range(number)), self.shortened
+
+    def flood(self, seconds):
+        """Sends for so long: all the time that it was refused."""
+        end, refused = time.monotonic() + seconds, 0.0
+        ready = select.poll()
+        ready.register(self.sock, select.POLLOUT)
+        while time.monotonic() < end:
+            began = self.fill()
+            require(ready.poll(watched.TIMEOUT * 1000), "never writable")
+            refused += time.monotonic() - began
+        self.sock.shutdown(socket.SHUT_WR)
+        return refused
+
+    def turns(self, number):
+        for _ in range(number):
+            self.sock.recv(1, socket.MSG_WAITALL)
+            for _ in range(16):
+                self.sock.send(BLOCK[:256])
+
+    def read(self, length):
+        self.sock.recv(length, socket.MSG_WAITALL)
+        return time.time()
+
+
+def serve():
+    streams = Streams()
+    for verb, *arguments in watched.commands():
+        watched.say(getattr(streams, verb)(*arguments))
+
+
+# The test: the peer, and what the metrics say.
+
+def drain(sock):
+    """All that is there by now."""
+    sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while sock.recv(1 << 20):
+            pass
+
+
+def drain_until_heard(server, sock):
+    """Reads while the server has nothing to say."""
+    while True:
+        ready, _, _ = select.select([server.process.stdout, sock], [], [],
+                                    watched.TIMEOUT)
+        require(ready, "no byte, no word")
+        if server.process.stdout in ready:
+            return server.hear()
+        drain(sock)
+
+
+def ended(server, sock):
+    """What the server says when its stalls are over: milliseconds, events there may be more."""
+    seconds, more = drain_until_heard(server, sock)
+    return seconds * 1000, more
+
+
+def connect(server, kind, address, rcvbuf=0):
+    sock = socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET)
+    if rcvbuf:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
+    sock.connect(address if kind == "unix" else tuple(address))
+    return sock, server.ask("accept", kind)
+
+
+def sent(server, inode):
+    figures = server.stream(inode, time.time())["response"]
+    return figures, figures["backpressureTime"], figures["causes"]
+
+
+def one_stall(server, kind, address, least):
+    """The peer does not read for a while, which is told while it lasts."""
+    sock, inode = connect(server, kind, address)
+    server.tell("stalls", 1)
+    require(server.hear() == "refused", "not refused")
+    began = time.monotonic()
+    entry = server.stream(inode, time.time() + STALL / 4)
+    while time.monotonic() < began + STALL:
+        time.sleep(0.01)
+    truth, more = ended(server, sock)
+    blocked = entry["response"]["blocked"]
+    require(blocked and blocked["cause"] == "peer" and
+            STALL * 100 < blocked["for"] < truth, f"{kind}: meanwhile blocked is {blocked}")
+    figures, spent, causes = sent(server, inode)
+    what = f"{kind}, a stall of {truth:.0f} ms"
+    require(figures["blocked"] is None, f"{what}: blocked is still {figures['blocked']}")
+    require(1 <= figures["backpressureEvents"] <= 1 + more,
+            f"{what}: {figures['backpressureEvents']} events")
+    require(0.9 * truth <= spent <= 1.1 * truth, f"{what}: {spent} ms are told")
+    require(causes["peer"] >= least * spent, f"{what}: {causes} of {spent}")
+    sock.close()
+
+
+def many_stalls(server, address):
+    sock, inode = connect(server, "tcp", address, 65536)
+    server.tell("stalls", STALLS)
+    for _ in range(STALLS):
+        require(drain_until_heard(server, sock) == "refused", "not refused")
+        time.sleep(0.002)
+    truth, more = ended(server, sock)
+    figures, spent, causes = sent(server, inode)
+    what = f"{STALLS} stalls of {truth:.0f} ms"
+    require(STALLS <= figures["backpressureEvents"] <= STALLS + more,
+            f"{what}: {figures['backpressureEvents']} events")
+    require(spent <= 1.1 * truth, f"{what}: {spent} ms are told")
+    require(causes["peer"] >= 0.65 * spent > 0, f"{what}: {causes} of {spent}")
+    sock.close()
+    return causes["peer"] / spent
+
+
+def a_reader(server, address):
+    sock, inode = connect(server, "tcp", address)
+    server.tell("turns", STALLS)
+    for _ in range(STALLS):
+        sock.sendall(b"?")
+        sock.recv(4096, socket.MSG_WAITALL)
+    server.hear()
+    figures, spent, _ = sent(server, inode)
+    require(figures["appBytes"] == STALLS * 4096, f"{figures['appBytes']} bytes")
+    require(figures["backpressureEvents"] == 0 and spent == 0,
+            f"a peer that reads: {figures}")
+    sock.close()
+
+
+def received(server, address, unread):
+    """A request, then only an end, or more bytes than the server cares to read."""
+    sock, inode = connect(server, "tcp", address)
+    sock.sendall(bytes(100 + unread))
+    if not unread:
+        sock.shutdown(socket.SHUT_WR)
+    began = server.ask("read", 100)
+    document = server.document("/streams", began + STALL)
+    figures = next(s for s in document["streams"] if s["inode"] == inode)["request"]
+    truth = document["timestamp"] - began * 1000
+    events, spent = figures["backpressureEvents"], figures["backpressureTime"]
+    if unread:
+        # Looks come every 100 ms: the first tells nothing, the last is a while ago.
+        require(events == 1 and 0.9 * truth - 300 <= spent <= 1.1 * truth,
+                f"unread for {truth:.0f} ms: {spent} ms, {events} events")
+    else:
+        require(events == 0 and spent == 0, f"half-closed: {spent} ms, {events} events")
+    sock.close()
+
+
+def ran(*command):
+    return subprocess.run(command, check=False, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL).returncode == 0
+
+
+@contextlib.contextmanager
+def link():
+    """A network namespace behind 8 Mbit/s; None where that is not permitted."""
+    name = f"weir{os.getpid()}"
+    commands = (f"ip netns add {name}",
+                f"ip link add {name} type veth peer name eth0 netns {name}",
+                f"ip address add {LINK}.1/30 dev {name}",
+                f"ip link set {name} up",
+                f"ip -n {name} address add {LINK}.2/30 dev eth0",
+                f"ip -n {name} link set eth0 up",
+                f"tc qdisc add dev {name} root tbf rate 8mbit burst 16k latency 50ms")
+    try:
+        refused = next((c for c in commands if not ran(*c.split())), None)
+        yield None if refused else name
+    finally:
+        ran("ip", "link", "delete", name)
+        ran("ip", "netns", "delete", name)
+
+
+def a_slow_link(server):
+    with link() as name:
+        if not name:
+            return "left out: a slow link, no network namespace with tbf"
+        address = server.ask("listen", "link", [f"{LINK}.1", 0])
+        with subprocess.Popen(["ip", "netns", "exec", name, sys.executable, "-c", READER,
+                               address[0], str(address[1])]) as reader:
+            inode = server.ask("accept", "link")
+            truth = server.ask("flood", 2.0) * 1000
+            _, spent, causes = sent(server, inode)
+            require(reader.wait(watched.TIMEOUT) == 0, "the reader failed")
+        require(0.5 * truth <= spent <= 1.1 * truth,
+                f"slow link: {spent} of {truth:.0f} ms are told")
+        require(causes["network"] >= 0.5 * spent, f"slow link: {causes} of {spent}")
+        return f"{causes['network'] / spent:.0%} network over a slow link"
+
+
+def test(server):
+    tcp = server.ask("listen", "tcp", ["127.0.0.1", 0])
+    local = server.ask("listen", "unix", os.path.join(sys.argv[1], "..", "streams"))
+    a_reader(server, tcp)
+    one_stall(server, "tcp", tcp, 0.9)
+    one_stall(server, "unix", local, 1)
+    share = many_stalls(server, tcp)
+    received(server, tcp, 0)
+    received(server, tcp, 100)
+    slow = a_slow_link(server)
+    server.end()
+    return f"who stalled, and how long; {share:.0%} of short stalls peer; {slow}"
+
+
+watched.main(serve, test)
