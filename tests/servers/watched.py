@@ -89,6 +89,16 @@ def say(*words):
     print(json.dumps(words if len(words) != 1 else words[0]), flush=True)
 
 
+def exactly(sock, length):
+    """MSG_WAITALL, also on a socket with a time-out."""
+    got = b""
+    while len(got) < length:
+        piece = sock.recv(length - len(got))
+        require(piece, f"the end after {len(got)} of {length} bytes")
+        got += piece
+    return got
+
+
 def until(condition, what, seconds=TIMEOUT):
     end = time.monotonic() + seconds
     while not condition():
