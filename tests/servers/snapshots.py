@@ -30,7 +30,7 @@ def answer(sock):
         while sock.recv(1):
             for _ in range(REPLY // PIECE):
                 sock.send(BURST[:PIECE])
-                sum(range(50))
+                sum(range(1000))
 
 
 def swallow(sock):
