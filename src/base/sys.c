@@ -201,6 +201,15 @@ sys_now_ns(void)
 }
 
 int64_t
+sys_cpu_ns(void)
+{
+	struct timespec used;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+	return used.tv_sec * INT64_C(1000000000) + used.tv_nsec;
+}
+
+int64_t
 sys_wall_ms(void)
 {
 	struct timespec now;

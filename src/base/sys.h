@@ -61,6 +61,7 @@ int sys_ioctl(int fd, unsigned long request, void *arg);
 int sys_fstat(int fd, struct stat *st);
 
 int64_t sys_now_ns(void);  /* CLOCK_MONOTONIC */
+int64_t sys_cpu_ns(void);  /* the calling thread's CPU time */
 int64_t sys_wall_ms(void); /* CLOCK_REALTIME, milliseconds since 1970 */
 
 int sys_getpid(void); /* asks the kernel: also right in a child nobody announced */

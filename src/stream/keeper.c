@@ -134,11 +134,12 @@ struct looks {
 	int64_t next_ns; /* 0: nobody watches */
 };
 
-/* Looks, if one is due. They come every LOOK_NS, or so seldom that they cost half a per cent. */
+/* Looks, if one is due. They come every LOOK_NS, or so seldom that they cost half a per cent of a
+ * core: by its own time, as on a busy machine the thread may stand still in a look. */
 static void
 look(struct looks *looks, int64_t now)
 {
-	int64_t cost;
+	int64_t cost, began;
 
 	if (!watched(now)) {
 		looks->last_ns = looks->next_ns = 0;
@@ -146,8 +147,9 @@ look(struct looks *looks, int64_t now)
 	}
 	if (now < looks->next_ns)
 		return;
+	began = sys_cpu_ns();
 	stall_look(looks->last_ns ? now - looks->last_ns : 0);
-	cost = LOOK_SHARE * (sys_now_ns() - now);
+	cost = LOOK_SHARE * (sys_cpu_ns() - began);
 	looks->last_ns = now;
 	looks->next_ns = now + (cost > LOOK_NS ? cost : LOOK_NS);
 }

@@ -425,6 +425,12 @@ sys_now_ns(void)
 }
 
 int64_t
+sys_cpu_ns(void)
+{
+	return fake.now_ns;
+}
+
+int64_t
 sys_wall_ms(void)
 {
 	return fake.wall_ms;
