@@ -185,6 +185,28 @@ a_number_in_use_again_keeps_what_it_holds(void **state)
 	assert_ptr_equal(stream_known(A), s);
 }
 
+/* It may sleep without a time-out then; a member's next sleep after the question wakes it, once. */
+static void
+an_idle_one_is_woken_when_somebody_asks(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+	uint64_t *watched = &region_get()->totals.watched_ns;
+
+	(void)state;
+	hold(s, "a");
+	turn_flush();
+	run_keeper(1);
+	*fake.waited = 1; /* IDLE */
+	keeper_watch();
+	assert_int_equal(fake.calls[FAKE_ALARM_RING], 0);
+	*watched = (uint64_t)fake.now_ns;
+	keeper_watch();
+	assert_int_equal(fake.calls[FAKE_ALARM_RING], 1);
+	keeper_watch();
+	assert_int_equal(fake.calls[FAKE_ALARM_RING], 1);
+	*watched = 0;
+}
+
 static void
 a_stopped_one_comes_back_at_the_next_hold(void **state)
 {
@@ -227,6 +249,7 @@ main(void)
 		T(not_while_older_bytes_are_owed),
 		T(a_number_that_became_another_socket_is_not_touched),
 		T(a_number_in_use_again_keeps_what_it_holds),
+		T(an_idle_one_is_woken_when_somebody_asks),
 		T(a_stopped_one_comes_back_at_the_next_hold),
 		T(ended_for_good_nothing_is_held),
 	};
