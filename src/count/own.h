@@ -42,6 +42,10 @@ bool pid_gone(uint32_t pid);
  * serving thread, which has a table of its own, and for a process that ends. */
 bool pid_ended(uint32_t pid);
 
+/* Takes a slot whose owner word, `stride` bytes apart, is 0, or else that of a dead process.
+ * The index, or -1. */
+int slot_claim(uint32_t *used, char *first, size_t stride, unsigned from);
+
 /* One compare-and-swap; true: ours. */
 bool word_claim(uint32_t *word, uint32_t from, uint32_t to);
 
