@@ -410,9 +410,11 @@ writer_take(struct stream *s, const struct iovec *iov, int nr_iov, int flags,
 			decision = decide(s, &q, may, &began, &went, &err);
 			section_leave(s);
 		}
-		/* At the pool's cap, what was read ahead goes before a write is refused. */
+		/* At the pool's cap, what was read ahead goes before a write is refused, and so
+		 * does what this thread holds because more is to be read of it. */
 		if (decision == STARVED) {
 			borrow_settle_all();
+			turn_make_room();
 			q.fed = true;
 			decision = AGAIN;
 		}
