@@ -55,7 +55,7 @@ for my $file (@ARGV) {
 		}
 	}
 
-	next if $floor eq "interpose" || $file =~ m{^src/base/sys\.[ch]$} || $file =~ /\.S$/;
+	next if $floor eq "interpose" || $file =~ m{^src/base/sys(_thread)?\.[ch]$} || $file =~ /\.S$/;
 	# Comments and literals go, lines stay.
 	$text =~ s{(/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\x27(?:\\.|[^\x27\\\n])*\x27)}
 		{ my $gone = $1; $gone =~ s/[^\n]//g; " $gone" }gse;

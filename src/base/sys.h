@@ -91,6 +91,7 @@ int sys_close(int fd);
 ssize_t sys_read(int fd, void *buf, size_t len);        /* may block */
 ssize_t sys_write(int fd, const void *buf, size_t len); /* may block */
 int sys_mkdir(const char *path, unsigned mode);
+int sys_stat(const char *path, struct stat *st);
 int sys_lstat(const char *path, struct stat *st);
 int sys_unlink(const char *path);
 int sys_rename(const char *from, const char *to);

@@ -24,10 +24,9 @@ struct spare {
 struct own {
 	struct lock lock;
 	uint32_t slot; /* A: 1 + our member slot; NR_MEMBERS + 1: none free; 0 untried */
-	uint32_t slot_claims; /* the slot's count of claims when we took it */
-	uint32_t joined;      /* A */
-	uint64_t *left;       /* where it is noted that we left; NULL: we have not */
-	enum ending left_how;
+	uint32_t slot_claims;         /* the slot's count of claims when we took it */
+	uint32_t joined;              /* A */
+	uint64_t pid_ns;              /* number of our pid namespace; 0 unknown */
 	uint32_t hand;                /* L: where the next scan begins */
 	struct spare spare[NR_ROLES]; /* L */
 };
@@ -37,10 +36,6 @@ extern struct own *own; /* C: once region_init() has answered true */
 /* Nobody by that number is left, so what it owned in the region may be handed on. Only asked
  * when nothing else is free; a killed process gives nothing back by itself. */
 bool pid_gone(uint32_t pid);
-
-/* Likewise, or it is a zombie whose parent has not asked yet. Takes a descriptor for a moment: for the
- * serving thread, which has a table of its own, and for a process that ends. */
-bool pid_ended(uint32_t pid);
 
 /* Takes a slot whose owner word, `stride` bytes apart, is 0, or else that of a dead process.
  * The index, or -1. */

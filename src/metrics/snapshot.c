@@ -143,13 +143,13 @@ dead(int32_t pid, int32_t *alive)
 {
 	if (pid == *alive)
 		return false;
-	if (pid <= 0 || pid_ended((uint32_t)pid))
+	if (pid <= 0 || region_has_ended((uint32_t)pid))
 		return true;
 	*alive = pid;
 	return false;
 }
 
-/* Who exits or is killed does not close what it has open. */
+/* Who exits, execs or is killed does not close what it has open. */
 static void
 close_dead(const struct snapshot *snap, struct region *region, uint32_t used)
 {
@@ -253,7 +253,9 @@ read_members(struct snapshot *snap, struct region *region)
 	for (uint32_t i = 0; i < used; i++) {
 		const struct member *m = &region->members[i];
 		uint32_t pid = __atomic_load_n(&m->pid, __ATOMIC_RELAXED);
-		bool alive = pid && pid <= INT32_MAX && !pid_ended(pid);
+		/* Those who were killed have just lost their slots, but where nobody can tell. */
+		bool alive = pid && pid <= INT32_MAX && !view_load(&m->exec_ns) &&
+			     (view_load(&m->pid_ns) || !pid_gone(pid));
 
 		if (alive) {
 			snap->pids[snap->nr_pids++] = (int32_t)pid;

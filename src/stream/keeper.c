@@ -307,8 +307,8 @@ keeper_watch_asked(void)
 	if (!runs()) {
 		if (watched(sys_now_ns()))
 			keeper_start();
-	} else if (__atomic_exchange_n(&keeper.seen_ns, asked, __ATOMIC_RELAXED) !=
-		   asked) {
+	} else if (__atomic_load_n(&keeper.seen_ns, __ATOMIC_RELAXED) != asked) {
+		__atomic_store_n(&keeper.seen_ns, asked, __ATOMIC_RELAXED);
 		sys_alarm_ring(&keeper.alarm); /* it may sleep for long */
 	}
 }

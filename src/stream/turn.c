@@ -136,6 +136,7 @@ turn_thread_end(void)
 		return;
 	self.hot = self.hot_read = NULL;
 	self.thread = NULL;
+	self.nr_owed = 0;
 	pool_drain(&thread->cache, self.tid);
 	if (thread->nr_held)
 		list_empty(thread);
@@ -219,10 +220,7 @@ compact(struct thread *thread)
 static void
 drop_stale(struct thread *thread)
 {
-	/* A forked child has an empty list, whatever its parent owed. */
-	if (!thread || !thread->nr_held)
-		self.nr_owed = 0;
-	if (!self.nr_owed || !list_enter())
+	if (!thread || !turn_owes() || !list_enter())
 		return;
 	compact(thread);
 	list_leave();
@@ -331,7 +329,7 @@ turn_make_room(void)
 	struct thread *thread = self.thread;
 
 	drop_stale(thread);
-	for (uint32_t i = 0; thread && i < thread->nr_held / 2; i++) {
+	for (uint32_t i = 0; thread && i < (thread->nr_held + 1) / 2; i++) {
 		flush_ours(thread->fd[i], FLUSH_FULL);
 		settle_ours(thread->fd[i]);
 	}

@@ -35,7 +35,7 @@ struct thread *turn_thread_of(uint32_t tid); /* NULL: none, or it has ended */
 void
 turn_thread_end(void); /* flushes what it holds, gives its record, cache and tally back */
 
-/* The list is full: the older half of it is flushed and settled. Not within a section. */
+/* The list, or the pool, is full: the older half of the list is flushed and settled. Not within a section. */
 void turn_make_room(void);
 
 static inline bool

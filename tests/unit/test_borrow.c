@@ -506,6 +506,22 @@ at_the_cap_borrows_go_before_a_write_is_refused(void **state)
 		pool_put(taken[--nr], 0, turn_cache(), self.tid);
 }
 
+/* A handler may have come between the two looks at self. */
+static void
+the_record_tells_whose_borrow_it_is(void **state)
+{
+	struct stream *s = borrowing(A, AF_INET);
+	char c;
+
+	(void)state;
+	accepted(B, AF_INET);
+	assert_ptr_equal(self.hot_read, s);
+	self.hot_read_fd = B;
+	assert_int_equal(borrow_take_hot(B, &c, 1), 0);
+	self.hot_read_fd = A;
+	assert_int_equal(borrow_take_hot(A, &c, 1), 1);
+}
+
 static struct stream *interrupted;
 static bool when_done;
 
@@ -623,6 +639,7 @@ main(void)
 		T(a_number_used_again_forgets_the_borrow),
 		T(at_the_cap_borrows_go_before_a_write_is_refused),
 		T(a_handler_that_reads_before_a_settle),
+		T(the_record_tells_whose_borrow_it_is),
 		T(a_handler_that_reads_before_a_settle_on_unix),
 		T(a_handler_that_reads_after_a_settle),
 		T(a_handler_that_reads_after_a_settle_on_unix),

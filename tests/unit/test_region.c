@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -283,11 +284,59 @@ IN_CHILD(leaving_and_coming_back_keeps_the_slot)
 	slot = region_member();
 	count_add(&slot->pool[3].buffers, 5);
 	CHECK(region_leave(ENDED_EXEC) == 0);
-	CHECK(slot->pid == 0 && region_get()->totals.ended[ENDED_EXEC] == 1);
+	region_reap();
+	CHECK(slot->pid == (uint32_t)getpid() && slot->exec_ns);
 	region_join(false);
-	CHECK(region_get()->totals.ended[ENDED_EXEC] == 0 && !region_get()->ended[0]);
+	CHECK(region_get()->totals.live == 1 && !slot->exec_ns);
+	CHECK(region_get()->totals.nr_ended == 0);
 	CHECK(region_member() == slot && slot->pid == (uint32_t)getpid());
 	CHECK(slot->pool[3].buffers == 5);
+}
+
+/* Nobody sees an exec that succeeds: the process lives, and does not come back. */
+IN_CHILD(one_that_does_not_come_back_has_become_another_program)
+{
+	struct totals *totals;
+	struct member *slot;
+
+	CHECK(region_init());
+	region_join(false);
+	region_expect(1); /* another member */
+	slot = region_member();
+	totals = &region_get()->totals;
+	CHECK(region_leave(ENDED_EXEC) == 1);
+	CHECK(!region_has_ended((uint32_t)getpid()));
+	slot->exec_ns = 1; /* long ago */
+	region_reap();
+	region_reap();
+	CHECK(slot->pid == 0 && totals->ended[ENDED_EXEC] == 1 && totals->live == 1);
+	CHECK(region_has_ended((uint32_t)getpid()));
+}
+
+/* There its number is somebody else's, or nobody's. */
+IN_CHILD(who_lives_in_another_pid_namespace_is_not_judged)
+{
+	int status;
+	pid_t pid;
+
+	CHECK(region_init());
+	region_join(false);
+	if (unshare(CLONE_NEWPID) < 0) {
+		print_message("not permitted: unshare(CLONE_NEWPID)\n");
+		return;
+	}
+	region_expect(1);
+	pid = fork();
+	if (!pid) {
+		/* Its parent is not to be seen from here. */
+		region_join(true);
+		CHECK(region_leave(ENDED_EXIT) == 1);
+		CHECK(region_has((uint32_t)region_get()->first_pid));
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	CHECK(region_get()->totals.live == 1 &&
+	      region_get()->totals.ended[ENDED_KILLED] == 0);
 }
 
 IN_CHILD(slots_of_killed_processes_are_handed_on)
@@ -427,6 +476,8 @@ main(void)
 		cmocka_unit_test(a_killed_member_is_found),
 		cmocka_unit_test(who_leaves_does_not_count_the_killed),
 		cmocka_unit_test(the_count_of_members_does_not_fall_below_none),
+		cmocka_unit_test(one_that_does_not_come_back_has_become_another_program),
+		cmocka_unit_test(who_lives_in_another_pid_namespace_is_not_judged),
 		cmocka_unit_test(leaving_and_coming_back_keeps_the_slot),
 		cmocka_unit_test(slots_of_killed_processes_are_handed_on),
 		cmocka_unit_test(records_of_a_killed_process_are_found_when_all_are_used),

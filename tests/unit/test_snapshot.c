@@ -97,6 +97,24 @@ IN_CHILD(a_stream_shows_its_own_share)
 	CHECK(snap.total[ROLE_ACCEPTED][SENT].pending == 6);
 }
 
+IN_CHILD(ended_processes_are_those_that_can_be)
+{
+	uint64_t *ended;
+
+	begin();
+	ended = region_get()->ended;
+	ended[0] = (uint64_t)ENDED_EXEC << 32 | 41;
+	ended[1] = (uint64_t)ENDED_KILLED << 32; /* nobody */
+	ended[2] = (uint64_t)ENDED_KILLED << 32 | 0x80000000;
+	ended[3] = (uint64_t)NR_ENDINGS << 32 | 43;
+	ended[4] = (uint64_t)ENDED_KILLED << 32 | 44;
+	region_get()->totals.nr_ended = KEPT_ENDED + 1; /* the first is the newest */
+	CHECK(snapshot_take(&snap));
+	CHECK(snap.nr_ended == 2);
+	CHECK(snap.ended[0].pid == 44 && snap.ended[0].how == ENDED_KILLED);
+	CHECK(snap.ended[1].pid == 41 && snap.ended[1].how == ENDED_EXEC);
+}
+
 IN_CHILD(a_running_episode_counts_up_to_now)
 {
 	struct record *rec;
@@ -372,6 +390,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_a_region_there_is_none),
 		cmocka_unit_test(a_stream_shows_its_own_share),
+		cmocka_unit_test(ended_processes_are_those_that_can_be),
 		cmocka_unit_test(a_running_episode_counts_up_to_now),
 		cmocka_unit_test(of_the_accept_queues_the_fullest_is_shown),
 		cmocka_unit_test(idle_is_the_time_since_bytes_moved),

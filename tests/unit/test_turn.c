@@ -192,6 +192,20 @@ half_the_delay_is_overdue(void **state)
 	assert_int_equal(flushes(a, FLUSH_DELAY), 1);
 }
 
+/* As in a forked child, whose list is empty. */
+static void
+a_thread_that_owes_nothing_learns_it(void **state)
+{
+	(void)state;
+	hold(accepted(A, AF_INET), "a");
+	turn_flush();
+	assert_int_equal(self.thread->nr_held, 0);
+	self.nr_owed = 1;
+	assert_true(turn_owes());
+	turn_flush();
+	assert_false(turn_owes());
+}
+
 static void
 a_full_list_drops_what_is_stale(void **state)
 {
@@ -308,6 +322,7 @@ main(void)
 		T(cond_sleeps_keep_a_reply_together_once_predicted),
 		T(a_read_before_the_next_write_ends_the_exception),
 		T(half_the_delay_is_overdue),
+		T(a_thread_that_owes_nothing_learns_it),
 		T(a_full_list_drops_what_is_stale),
 		T(no_entry_is_missed_while_others_are_dropped),
 		T(the_end_of_a_thread_flushes_and_gives_back),

@@ -256,6 +256,67 @@ nothing_is_held_above_the_cap_of_the_pool(void **state)
 	assert_sent(A, "12");
 }
 
+/* It may be of a client of whom more is to be read, and so not awaited. */
+static void
+at_the_cap_what_the_thread_holds_leaves_before_a_write_is_refused(void **state)
+{
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+	char *taken[256];
+	unsigned nr = 0;
+
+	(void)state;
+	hold(a, "a");
+	a->awaited = 0;
+	self.awaited = 0;
+	settings.pool_max = 4096;
+	while (nr < 256 && (taken[nr] = pool_get(0, turn_cache(), self.tid)))
+		nr++;
+	assert_in_range(nr, 0, 255);
+	hold(b, "b");
+	assert_held(a, 0);
+	assert_sent(A, "1a");
+	while (nr)
+		pool_put(taken[--nr], 0, turn_cache(), self.tid);
+}
+
+/* A handler may have come between the two looks at self. */
+static void
+the_record_tells_whose_chunk_it_is(void **state)
+{
+	struct stream *a = accepted(A, AF_INET);
+
+	(void)state;
+	accepted(B, AF_INET);
+	hold(a, "a");
+	assert_ptr_equal(self.hot, a);
+	self.hot_fd = B;
+	assert_int_equal(writer_append_hot(B, "b", 1), 0);
+	assert_held(a, 1);
+	self.hot_fd = A;
+	assert_int_equal(writer_append_hot(A, "b", 1), 1);
+	assert_held(a, 2);
+}
+
+static void
+the_last_stream_is_found_again_while_it_is_that(void **state)
+{
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+
+	(void)state;
+	hold(a, "a"); /* so that the thread has a tally */
+	assert_ptr_equal(stream_quick(A), a);
+	assert_ptr_equal(self.last, a);
+	assert_ptr_equal(stream_quick(B), b);
+	assert_ptr_equal(stream_quick(A), a);
+	stream_close_begin(A);
+	assert_null(stream_quick(A));
+	stream_close_end(A);
+	assert_null(stream_quick(A));
+	stream_quick(B);
+	turn_thread_end();
+	assert_null(stream_quick(B)); /* no tally: nothing is quick */
+}
+
 static void
 a_chunk_of_0_and_a_delay_of_0_hold_nothing(void **state)
 {
@@ -427,6 +488,9 @@ main(void)
 		T(nothing_is_held_above_the_cap_of_the_pool),
 		T(a_chunk_of_0_and_a_delay_of_0_hold_nothing),
 		T(a_closed_gate_means_native_writes),
+		T(at_the_cap_what_the_thread_holds_leaves_before_a_write_is_refused),
+		T(the_record_tells_whose_chunk_it_is),
+		T(the_last_stream_is_found_again_while_it_is_that),
 		T(notsent_lowat_is_never_held),
 		T(vectors_are_gathered_in_order),
 		T(a_stream_of_two_writers_keeps_the_order_of_calls),
