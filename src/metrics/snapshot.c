@@ -3,6 +3,8 @@
 #include "count/own.h"
 #include <string.h>
 
+enum { OPEN_TRIES = 8 };
+
 struct last_look {
 	uint64_t opened_ns, bytes, moved_ns;
 	uint64_t taken; /* number of the snapshot that has it already */
@@ -183,8 +185,40 @@ round_streams(struct snapshot *snap, struct region *region, uint32_t used, uint3
 		if (!view_stream(snap, &s, rec, state, now))
 			continue;
 		snap->looks[i].taken = snap->number;
-		snap->open[s.role][s.mode] += s.open;
 		add_stream(snap, &s, i);
+	}
+}
+
+/* Counts open records until they are those opened less those closed: streams come and go meanwhile.
+ * In a region full of noise they never are. */
+UNSYNCED static void
+count_open(struct snapshot *snap, struct region *region)
+{
+	struct totals *totals = &snap->totals;
+	uint64_t open = 1, counted = 0;
+
+	for (int tries = 0; open != counted && tries < OPEN_TRIES; tries++) {
+		uint32_t used =
+			bounded(__atomic_load_n(&region->records_used, __ATOMIC_RELAXED),
+				region_nr_records());
+
+		memset(snap->open, 0, sizeof snap->open);
+		counted = open = 0;
+		for (uint32_t i = 0; i < used; i++) {
+			const struct record *rec = &region->records[i];
+
+			if (__atomic_load_n(&rec->state, __ATOMIC_ACQUIRE) !=
+			    RECORD_OPEN)
+				continue;
+			snap->open[rec->role % NR_ROLES]
+				  [bounded(rec->mode, NR_MODES - 1)]++;
+			counted++;
+		}
+		for (int r = 0; r < NR_ROLES; r++) {
+			totals->opened[r] = view_load(&region->totals.opened[r]);
+			totals->closed[r] = view_load(&region->totals.closed[r]);
+			open += totals->opened[r] - totals->closed[r];
+		}
 	}
 }
 
@@ -385,7 +419,6 @@ snapshot_take(struct snapshot *snap)
 	snap->now_ns = (uint64_t)sys_now_ns();
 	snap->wall_ms = (uint64_t)sys_wall_ms();
 	memset(snap->total, 0, sizeof snap->total);
-	memset(snap->open, 0, sizeof snap->open);
 	memset(snap->sizes, 0, sizeof snap->sizes);
 	memset(snap->pool, 0, sizeof snap->pool);
 	memset(snap->join, 0, snap->join_cap * sizeof *snap->join);
@@ -395,6 +428,7 @@ snapshot_take(struct snapshot *snap)
 	region_reap();
 	close_dead(snap, region, used);
 	read_start(snap, region);
+	count_open(snap, region);
 	total_flows(snap, region, used);
 	round_streams(snap, region, used, RECORD_OPEN);
 	round_streams(snap, region, used, RECORD_CLOSED);

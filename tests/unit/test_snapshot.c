@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/config.h"
 #include "base/sys.h"
@@ -95,6 +96,45 @@ IN_CHILD(a_stream_shows_its_own_share)
 	CHECK(s && s->flow[SENT].app_bytes == 10 && s->flow[SENT].pending == 0);
 	CHECK(snap.total[ROLE_ACCEPTED][SENT].app_bytes == 360);
 	CHECK(snap.total[ROLE_ACCEPTED][SENT].pending == 6);
+}
+
+enum { STAY = 3000, LOOKS = 300 };
+
+static void *
+opens_and_closes(void *stop)
+{
+	const struct timespec a_while = { 0, 100000 };
+	struct record *rec;
+
+	while (!__atomic_load_n((uint32_t *)stop, __ATOMIC_RELAXED)) {
+		rec = open_one(ROLE_ACCEPTED, 7);
+		nanosleep(&a_while, NULL);
+		region_close(rec, sys_now_ns(), 1);
+		nanosleep(&a_while, NULL);
+	}
+	return NULL;
+}
+
+/* Whatever comes and goes while we look. */
+IN_CHILD(open_streams_are_those_opened_less_those_closed)
+{
+	const struct totals *totals = &snap.totals;
+	uint64_t wrong = 0;
+	uint32_t stop = 0;
+	pthread_t thread;
+
+	begin();
+	for (uint64_t i = 0; i < STAY; i++) /* so that a look takes its time */
+		open_one(ROLE_ACCEPTED, 100 + i);
+	CHECK(pthread_create(&thread, NULL, opens_and_closes, &stop) == 0);
+	for (int i = 0; i < LOOKS; i++) {
+		CHECK(snapshot_take(&snap));
+		wrong += totals->opened[ROLE_ACCEPTED] - totals->closed[ROLE_ACCEPTED] !=
+			 snap.open[ROLE_ACCEPTED][MODE_MANAGED];
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	CHECK(wrong == 0);
 }
 
 IN_CHILD(ended_processes_are_those_that_can_be)
@@ -390,6 +430,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_a_region_there_is_none),
 		cmocka_unit_test(a_stream_shows_its_own_share),
+		cmocka_unit_test(open_streams_are_those_opened_less_those_closed),
 		cmocka_unit_test(ended_processes_are_those_that_can_be),
 		cmocka_unit_test(a_running_episode_counts_up_to_now),
 		cmocka_unit_test(of_the_accept_queues_the_fullest_is_shown),
