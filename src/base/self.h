@@ -66,7 +66,8 @@ struct self {
 
 	uint32_t generation; /* O: of the process when this record was filled */
 	uint32_t cond_reads; /* O: and its count of reads then */
-	int32_t vfork_pid;   /* O: our pid while a vfork child may be running; 0 none */
+	uint32_t born; /* O: what a fork under way is to tell its child: count/member.h */
+	int32_t vfork_pid; /* O: our pid while a vfork child may be running; 0 none */
 	int64_t call_start_ns; /* O: when the native write under way began, 0 not timed */
 	struct settled settled[NR_SETTLED]; /* O: stream/section.h */
 	uintptr_t listing_sp; /* O: where our list of held streams is being changed; 0 not */

@@ -421,6 +421,16 @@ sys_setlk(int fd, short type, int64_t byte, int wait)
 	return sys_fcntl(fd, wait ? F_SETLKW : F_SETLK, (long)&lock);
 }
 
+bool
+sys_lock_taken(int fd, int64_t byte)
+{
+	struct flock lock = {
+		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1
+	};
+
+	return sys_fcntl(fd, F_GETLK, (long)&lock) < 0 || lock.l_type != F_UNLCK;
+}
+
 int
 sys_nofile_limit(void)
 {

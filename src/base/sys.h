@@ -106,6 +106,8 @@ int sys_listen(int fd, int backlog);
 int sys_accept(int fd, struct sockaddr *addr, socklen_t *len, int flags);
 int sys_close_range(unsigned first, unsigned last, unsigned flags);
 int sys_setlk(int fd, short type, int64_t byte, int wait);
+/* Somebody else's descriptor table has the byte, or nobody can tell. */
+bool sys_lock_taken(int fd, int64_t byte);
 int sys_nofile_limit(void); /* soft RLIMIT_NOFILE, capped at INT_MAX */
 
 /* A thread's alarm: a POSIX timer and a signal that its thread keeps blocked. Any thread may set

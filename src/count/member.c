@@ -1,7 +1,7 @@
-/* Who is of the family, who has left it and how: see region.h. */
+#include "count/member.h"
 #include "base/sys.h"
 #include "count/own.h"
-#include "count/region.h"
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -9,8 +9,17 @@
 /* Where pool counts of a process without a slot go. Nobody reads it. */
 static struct member stand_in;
 
-/* An exec that failed is back much sooner; nobody sees one that succeeded. */
+/* In ordinary memory: a child has the same descriptor. A thread with a descriptor table of its own
+ * has it by the number that it had before it moved. */
+static struct {
+	int fd, fd_before;
+	uint64_t inode;
+} lock_file = { .fd = -1, .fd_before = -1 };
+
+/* Without a lock nobody sees an exec that succeeds; one that failed is back much sooner. */
 #define EXEC_NS UINT64_C(1000000000)
+
+/* ---- who lives ---- */
 
 /* The number of our pid namespace; 0: /proc is not to be had, so nobody can tell. */
 static uint64_t
@@ -22,7 +31,7 @@ pid_namespace(void)
 }
 
 /* Gone, or a zombie. Takes a descriptor for a moment: this is for the serving thread, which has a
- * table of its own, and for a process that ends. */
+ * table of its own, and where there are no locks. */
 static bool
 pid_ended(uint32_t pid)
 {
@@ -39,89 +48,52 @@ pid_ended(uint32_t pid)
 	return ended;
 }
 
-/* In another namespace the number is somebody else's, or nobody's. */
+/* A number that was closed unseen may be another file's by now. */
 static bool
-has_ended(const struct member *m, uint32_t pid)
+is_lock_file(int fd)
 {
+	struct stat st;
+
+	return fd >= 0 && sys_fstat(fd, &st) >= 0 && st.st_ino == lock_file.inode;
+}
+
+/* -1: there is none. */
+static int
+lock_fd(void)
+{
+	int fd = __atomic_load_n(&lock_file.fd, __ATOMIC_ACQUIRE);
+
+	if (!is_lock_file(fd))
+		fd = __atomic_load_n(&lock_file.fd_before, __ATOMIC_RELAXED);
+	return is_lock_file(fd) ? fd : -1;
+}
+
+static bool
+exec_is_over(const struct member *m)
+{
+	return __atomic_load_n(&m->left, __ATOMIC_RELAXED) == 1 + ENDED_EXEC &&
+	       (uint64_t)sys_now_ns() - __atomic_load_n(&m->left_ns, __ATOMIC_RELAXED) >
+		       EXEC_NS;
+}
+
+/* `fd` as lock_fd() found it. Our own lock does not show. */
+static bool
+has_ended(const struct member *m, uint32_t slot, uint32_t pid, int fd)
+{
+	uint32_t locks = __atomic_load_n(&m->locks, __ATOMIC_ACQUIRE);
 	uint64_t space = __atomic_load_n(&m->pid_ns, __ATOMIC_RELAXED);
 
-	return space && space == own->pid_ns && pid_ended(pid);
+	if (__atomic_load_n(&own->slot, __ATOMIC_RELAXED) == slot + 1)
+		return false;
+	if (locks & 1)
+		/* The same after as before: it has not been moving its lock to another number. */
+		return fd >= 0 && !sys_lock_taken(fd, LOCK_MEMBERS + slot) &&
+		       __atomic_load_n(&m->locks, __ATOMIC_ACQUIRE) == locks;
+	/* In another namespace the number is somebody else's, or nobody's. */
+	return exec_is_over(m) || (space && space == own->pid_ns && pid_ended(pid));
 }
 
-/* What is said of its owner first, so that it is never said of the next one. */
-static void
-forget_owner(struct member *m)
-{
-	__atomic_store_n(&m->pid_ns, 0, __ATOMIC_RELAXED);
-	__atomic_store_n(&m->exec_ns, 0, __ATOMIC_RELAXED);
-}
-
-static void
-give_slot(struct member *m)
-{
-	forget_owner(m);
-	__atomic_store_n(&m->pid, 0, __ATOMIC_RELEASE);
-}
-
-/* Counters of a slot stay through its owners, gauges begin anew. */
-static struct member *
-member_claim(struct region *region)
-{
-	struct member *m;
-	int i = slot_claim(&region->members_used, (char *)&region->members[0].pid,
-			   sizeof *m, 0);
-
-	if (i < 0)
-		return NULL;
-	m = &region->members[i];
-	for (unsigned t = 0; t < sizeof m->pool / sizeof m->pool[0]; t++) {
-		m->pool[t].buffers = 0;
-		m->pool[t].in_use = 0;
-		m->pool[t].peak = 0;
-	}
-	m->accept_queue = m->accept_limit = 0;
-	own->slot_claims = __atomic_add_fetch(&m->claims, 1, __ATOMIC_RELAXED);
-	own->pid_ns = pid_namespace();
-	__atomic_store_n(&m->pid_ns, own->pid_ns, __ATOMIC_RELAXED);
-	if (!word_claim(&own->slot, 0, (uint32_t)i + 1)) {
-		/* Another thread of ours was first. */
-		give_slot(m);
-		m = &region->members[own->slot - 1];
-		own->slot_claims = m->claims;
-	}
-	return m;
-}
-
-struct member *
-region_member(void)
-{
-	struct region *region = region_get();
-	struct member *m = NULL;
-	uint32_t slot;
-
-	if (!region)
-		return &stand_in;
-	slot = __atomic_load_n(&own->slot, __ATOMIC_ACQUIRE);
-	if (slot)
-		return slot > NR_MEMBERS ? &stand_in : &region->members[slot - 1];
-	m = member_claim(region);
-	if (!m) {
-		word_claim(&own->slot, 0, NR_MEMBERS + 1);
-		return &stand_in;
-	}
-	return m;
-}
-
-bool
-region_has(uint32_t pid)
-{
-	struct region *region = region_get();
-
-	for (uint32_t i = 0; region && i < NR_MEMBERS; i++)
-		if (__atomic_load_n(&region->members[i].pid, __ATOMIC_RELAXED) == pid)
-			return pid != 0;
-	return false;
-}
+/* ---- slots ---- */
 
 /* Our slot, if we have one and it has no new owner. */
 static struct member *
@@ -135,32 +107,45 @@ slot_of_ours(struct region *region)
 	return &region->members[slot - 1];
 }
 
-/* Back after an exec that failed. False: the slot has been given to somebody else. */
-static bool
-come_back(struct region *region)
+static void
+lock_slot(struct region *region)
 {
 	struct member *m = slot_of_ours(region);
-	uint32_t me = (uint32_t)sys_getpid();
+	int fd = __atomic_load_n(&lock_file.fd, __ATOMIC_ACQUIRE);
 
-	if (!m)
-		return false;
-	__atomic_store_n(&m->exec_ns, 0, __ATOMIC_RELAXED);
-	return __atomic_load_n(&m->pid, __ATOMIC_RELAXED) == me ||
-	       word_claim(&m->pid, 0, me);
+	if (!m || __atomic_load_n(&m->locks, __ATOMIC_RELAXED) & 1 || !is_lock_file(fd))
+		return;
+	if (sys_setlk(fd, F_WRLCK, LOCK_MEMBERS + (int64_t)(m - region->members), 0) >=
+	    0)
+		__atomic_fetch_add(&m->locks, 1, __ATOMIC_RELEASE);
 }
 
 void
-region_join(bool counted)
+region_lock_file(int fd)
 {
 	struct region *region = region_get();
+	struct member *m = region ? slot_of_ours(region) : NULL;
+	struct stat st;
 
-	if (!region || !word_claim(&own->joined, 0, 1))
-		return;
-	if (!counted)
-		count_add(&region->totals.live, 1);
-	if (!come_back(region))
-		__atomic_store_n(&own->slot, 0, __ATOMIC_RELEASE);
-	region_member();
+	if (m && __atomic_load_n(&m->locks, __ATOMIC_RELAXED) & 1)
+		__atomic_fetch_add(&m->locks, 1, __ATOMIC_RELEASE);
+	if (fd >= 0 && sys_fstat(fd, &st) >= 0)
+		lock_file.inode = st.st_ino;
+	else
+		__atomic_store_n(&lock_file.fd_before, lock_file.fd, __ATOMIC_RELAXED);
+	__atomic_store_n(&lock_file.fd, fd, __ATOMIC_RELEASE);
+	if (region)
+		lock_slot(region);
+}
+
+static void
+note_ended(struct region *region, uint32_t pid, enum ending how)
+{
+	uint64_t nr = __atomic_fetch_add(&region->totals.nr_ended, 1, __ATOMIC_RELAXED);
+
+	count_add(&region->totals.ended[how], 1);
+	__atomic_store_n(&region->ended[nr % KEPT_ENDED], (uint64_t)how << 32 | pid,
+			 __ATOMIC_RELAXED);
 }
 
 /* Whatever stands in the region, the count does not go below 0. */
@@ -175,45 +160,222 @@ one_less(struct totals *totals)
 	return 0;
 }
 
+/* The slot's process is no more: noted, unless it said so itself. */
 static void
-note_ended(struct region *region, uint32_t pid, enum ending how)
+end_slot(struct region *region, struct member *m, uint32_t pid)
 {
-	uint64_t nr = __atomic_fetch_add(&region->totals.nr_ended, 1, __ATOMIC_RELAXED);
+	uint32_t left = __atomic_load_n(&m->left, __ATOMIC_RELAXED);
 
-	count_add(&region->totals.ended[how], 1);
-	__atomic_store_n(&region->ended[nr % KEPT_ENDED], (uint64_t)how << 32 | pid,
-			 __ATOMIC_RELAXED);
-}
-
-/* Found to have left; whoever execs has taken itself off the count. */
-static void
-left(struct region *region, struct member *m, uint32_t pid, enum ending how)
-{
-	forget_owner(m);
-	if (!word_claim(&m->pid, pid, 0))
-		return;
-	note_ended(region, pid, how);
-	if (how != ENDED_EXEC)
+	if (!word_claim(&m->pid, pid, MEMBER_BORN))
+		return; /* somebody else is about it */
+	if (!left)
 		one_less(&region->totals);
+	if (left != 1 + ENDED_EXIT)
+		note_ended(region, pid, left ? ENDED_EXEC : ENDED_KILLED);
+	__atomic_store_n(&m->pid, 0, __ATOMIC_RELEASE);
 }
 
-/* Not `all`: no further than the first who lives, which is enough to know that we are not the last. */
-static void
-reap(struct region *region, bool all)
+/* Ends who has ended; false: that one lives, or there is nobody. */
+static bool
+reap_slot(struct region *region, uint32_t slot, int fd)
 {
-	for (uint32_t i = 0; i < NR_MEMBERS; i++) {
-		struct member *m = &region->members[i];
-		uint32_t pid = __atomic_load_n(&m->pid, __ATOMIC_RELAXED);
-		uint64_t exec = __atomic_load_n(&m->exec_ns, __ATOMIC_RELAXED);
+	struct member *m = &region->members[slot];
+	uint32_t pid = __atomic_load_n(&m->pid, __ATOMIC_ACQUIRE);
 
-		if (!pid || pid > INT32_MAX)
-			continue;
-		if (exec &&
-		    ((uint64_t)sys_now_ns() - exec > EXEC_NS || has_ended(m, pid)))
-			left(region, m, pid, ENDED_EXEC);
-		else if (!exec && has_ended(m, pid))
-			left(region, m, pid, ENDED_KILLED);
-		else if (!exec && !all)
+	if (!pid || pid > INT32_MAX || !has_ended(m, slot, pid, fd))
+		return false;
+	end_slot(region, m, pid);
+	return true;
+}
+
+/* Counters of a slot stay through its owners, gauges begin anew. */
+static void
+begin_slot(struct member *m)
+{
+	for (unsigned t = 0; t < sizeof m->pool / sizeof m->pool[0]; t++) {
+		m->pool[t].buffers = 0;
+		m->pool[t].in_use = 0;
+		m->pool[t].peak = 0;
+	}
+	m->accept_queue = m->accept_limit = 0;
+	__atomic_store_n(&m->left, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->left_ns, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->pid_ns, own->pid_ns, __ATOMIC_RELAXED);
+	if (__atomic_load_n(&m->locks, __ATOMIC_RELAXED) & 1)
+		__atomic_fetch_add(&m->locks, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&m->claims, 1, __ATOMIC_RELEASE);
+}
+
+static bool
+take_slot(struct region *region, uint32_t slot)
+{
+	struct member *m = &region->members[slot];
+
+	if (__atomic_load_n(&m->pid, __ATOMIC_RELAXED) ||
+	    !word_claim(&m->pid, 0, MEMBER_BORN))
+		return false;
+	mark_raise(&region->members_used, slot + 1);
+	begin_slot(m);
+	return true;
+}
+
+/* A slot that is MEMBER_BORN's; -1: none. Who has said that it leaves is looked at on the way:
+ * where children come and go, nobody else may do so. */
+static int
+slot_claim(struct region *region)
+{
+	int fd = lock_fd();
+
+	if (!own->pid_ns)
+		own->pid_ns = pid_namespace();
+	for (int all = 0; all < 2; all++)
+		for (uint32_t i = 0; i < NR_MEMBERS; i++) {
+			if (all ||
+			    __atomic_load_n(&region->members[i].left, __ATOMIC_RELAXED))
+				reap_slot(region, i, fd);
+			if (take_slot(region, i))
+				return (int)i;
+		}
+	return -1;
+}
+
+static void
+give_slot(struct member *m)
+{
+	__atomic_store_n(&m->pid, 0, __ATOMIC_RELEASE);
+}
+
+/* This process is the slot's. */
+static struct member *
+own_slot(struct region *region, uint32_t slot)
+{
+	struct member *m = &region->members[slot];
+
+	own->pid_ns = pid_namespace();
+	own->slot_claims = m->claims;
+	if (!word_claim(&own->slot, 0, slot + 1)) {
+		/* Another thread of ours was first. */
+		give_slot(m);
+		return slot_of_ours(region);
+	}
+	__atomic_store_n(&m->pid_ns, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->pid, (uint32_t)sys_getpid(), __ATOMIC_RELEASE);
+	__atomic_store_n(&m->pid_ns, own->pid_ns, __ATOMIC_RELAXED);
+	lock_slot(region);
+	return m;
+}
+
+struct member *
+region_member(void)
+{
+	struct region *region = region_get();
+	struct member *m;
+	uint32_t slot;
+	int found;
+
+	if (!region)
+		return &stand_in;
+	slot = __atomic_load_n(&own->slot, __ATOMIC_ACQUIRE);
+	if (slot)
+		return slot > NR_MEMBERS ? &stand_in : &region->members[slot - 1];
+	found = slot_claim(region);
+	m = found < 0 ? NULL : own_slot(region, (uint32_t)found);
+	if (!m) {
+		word_claim(&own->slot, 0, BORN_WITHOUT_SLOT);
+		return &stand_in;
+	}
+	return m;
+}
+
+int
+region_slot(void)
+{
+	struct region *region = region_get();
+	struct member *m = region_member();
+
+	return m == &stand_in ? -1 : (int)(m - region->members);
+}
+
+/* ---- joining and leaving ---- */
+
+uint32_t
+region_bear(void)
+{
+	struct region *region = region_get();
+	int slot;
+
+	if (!region)
+		return 0;
+	count_add(&region->totals.live, 1);
+	slot = slot_claim(region);
+	return slot < 0 ? (uint32_t)BORN_WITHOUT_SLOT : (uint32_t)slot + 1;
+}
+
+void
+region_born(uint32_t born, int pid)
+{
+	struct region *region = region_get();
+
+	if (!region || !born)
+		return;
+	if (pid < 0)
+		one_less(&region->totals);
+	/* Unless the child has been there first. */
+	if (born <= NR_MEMBERS)
+		word_claim(&region->members[born - 1].pid, MEMBER_BORN,
+			   pid < 0 ? 0 : (uint32_t)pid);
+}
+
+/* Back after an exec that failed. False: the slot has been given to somebody else. */
+static bool
+come_back(struct region *region)
+{
+	struct member *m = slot_of_ours(region);
+
+	if (!m || __atomic_load_n(&m->pid, __ATOMIC_RELAXED) != (uint32_t)sys_getpid())
+		return false;
+	__atomic_store_n(&m->left, 0, __ATOMIC_RELAXED);
+	return true;
+}
+
+void
+region_join(uint32_t born)
+{
+	struct region *region = region_get();
+
+	if (!region || !word_claim(&own->joined, 0, 1))
+		return;
+	if (!born)
+		count_add(&region->totals.live, 1);
+	if (born && born <= NR_MEMBERS) {
+		own_slot(region, born - 1);
+		return;
+	}
+	if (!come_back(region))
+		__atomic_store_n(&own->slot, 0, __ATOMIC_RELEASE);
+	region_member();
+}
+
+/* Its slot is the process's until that has ended: other threads may still count in it. */
+static void
+leave_slot(struct member *m, enum ending how)
+{
+	__atomic_store_n(&m->left_ns, (uint64_t)sys_now_ns(), __ATOMIC_RELAXED);
+	__atomic_store_n(&m->left, 1 + (uint32_t)how, __ATOMIC_RELEASE);
+}
+
+/* Finds the members that were killed, no further than the first who lives. */
+static void
+look_for_others(struct region *region)
+{
+	int fd = lock_fd();
+
+	for (uint32_t i = 0; i < NR_MEMBERS; i++) {
+		const struct member *m = &region->members[i];
+		uint32_t pid = __atomic_load_n(&m->pid, __ATOMIC_RELAXED);
+
+		if (pid && !reap_slot(region, i, fd) &&
+		    !__atomic_load_n(&m->left, __ATOMIC_RELAXED))
 			return;
 	}
 }
@@ -228,48 +390,70 @@ region_leave(enum ending how)
 		return 0;
 	if (!word_claim(&own->joined, 1, 0))
 		return __atomic_load_n(&region->totals.live, __ATOMIC_RELAXED);
-	/* Other threads may still count in the slot. */
 	record_give_back();
 	m = slot_of_ours(region);
-	if (how != ENDED_EXEC)
+	if (how == ENDED_EXIT)
 		note_ended(region, (uint32_t)sys_getpid(), how);
-	if (m && how == ENDED_EXEC)
-		__atomic_store_n(&m->exec_ns, (uint64_t)sys_now_ns(), __ATOMIC_RELAXED);
-	else if (m)
-		give_slot(m);
+	if (m)
+		leave_slot(m, how);
 	if (one_less(&region->totals))
-		reap(region, false);
+		look_for_others(region);
 	return __atomic_load_n(&region->totals.live, __ATOMIC_ACQUIRE);
+}
+
+/* Whose slot it is, left or not; NULL: nobody's. */
+static struct member *
+slot_of(struct region *region, uint32_t pid)
+{
+	for (uint32_t i = 0; region && pid && i < NR_MEMBERS; i++)
+		if (__atomic_load_n(&region->members[i].pid, __ATOMIC_RELAXED) == pid)
+			return &region->members[i];
+	return NULL;
+}
+
+bool
+region_has(uint32_t pid)
+{
+	const struct member *m = slot_of(region_get(), pid);
+
+	return m && !__atomic_load_n(&m->left, __ATOMIC_RELAXED);
 }
 
 void
 region_left(uint32_t pid, enum ending how)
 {
 	struct region *region = region_get();
+	struct member *m = slot_of(region, pid);
 
-	for (uint32_t i = 0; region && pid && i < NR_MEMBERS; i++)
-		if (__atomic_load_n(&region->members[i].pid, __ATOMIC_RELAXED) == pid) {
-			left(region, &region->members[i], pid, how);
-			return;
-		}
+	if (!m || __atomic_load_n(&m->left, __ATOMIC_RELAXED))
+		return;
+	leave_slot(m, how);
+	if (how == ENDED_EXIT)
+		note_ended(region, pid, how);
+	one_less(&region->totals);
 }
 
 void
 region_reap(void)
 {
 	struct region *region = region_get();
+	int fd = lock_fd();
 
-	if (region)
-		reap(region, true);
+	for (uint32_t i = 0; region && i < NR_MEMBERS; i++)
+		reap_slot(region, i, fd);
 }
 
-void
-region_expect(int children)
+bool
+region_reap_these(const uint64_t *slots)
 {
 	struct region *region = region_get();
+	bool any = false;
+	int fd = lock_fd();
 
-	if (region)
-		count_add(&region->totals.live, (uint64_t)(int64_t)children);
+	for (uint32_t i = 0; region && i < NR_MEMBERS; i++)
+		if (slots[i / 64] >> i % 64 & 1 && reap_slot(region, i, fd))
+			any = true;
+	return any;
 }
 
 bool
@@ -277,13 +461,11 @@ region_has_ended(uint32_t pid)
 {
 	struct region *region = region_get();
 
-	if (!region || region_has(pid))
+	if (!region || slot_of(region, pid))
 		return false;
-	for (unsigned i = 0; i < KEPT_ENDED; i++) {
-		uint64_t entry = __atomic_load_n(&region->ended[i], __ATOMIC_RELAXED);
-
-		if ((uint32_t)entry == pid && entry >> 32 != ENDED_EXIT)
+	for (unsigned i = 0; i < KEPT_ENDED; i++)
+		if ((uint32_t)__atomic_load_n(&region->ended[i], __ATOMIC_RELAXED) ==
+		    pid)
 			return true;
-	}
 	return pid_ended(pid);
 }

@@ -23,7 +23,7 @@ struct spare {
 
 struct own {
 	struct lock lock;
-	uint32_t slot; /* A: 1 + our member slot; NR_MEMBERS + 1: none free; 0 untried */
+	uint32_t slot; /* A: 1 + our member slot; BORN_WITHOUT_SLOT: none; 0 untried */
 	uint32_t slot_claims;         /* the slot's count of claims when we took it */
 	uint32_t joined;              /* A */
 	uint64_t pid_ns;              /* number of our pid namespace; 0 unknown */
@@ -37,9 +37,8 @@ extern struct own *own; /* C: once region_init() has answered true */
  * when nothing else is free; a killed process gives nothing back by itself. */
 bool pid_gone(uint32_t pid);
 
-/* Takes a slot whose owner word, `stride` bytes apart, is 0, or else that of a dead process.
- * The index, or -1. */
-int slot_claim(uint32_t *used, char *first, size_t stride, unsigned from);
+/* A high-water mark: it is `to` at least. */
+void mark_raise(uint32_t *mark, uint32_t to);
 
 /* One compare-and-swap; true: ours. */
 bool word_claim(uint32_t *word, uint32_t from, uint32_t to);

@@ -133,8 +133,8 @@ word_claim(uint32_t *word, uint32_t from, uint32_t to)
 					   __ATOMIC_RELAXED);
 }
 
-static void
-raise_mark(uint32_t *mark, uint32_t to)
+void
+mark_raise(uint32_t *mark, uint32_t to)
 {
 	uint32_t old = __atomic_load_n(mark, __ATOMIC_RELAXED);
 
@@ -144,26 +144,23 @@ raise_mark(uint32_t *mark, uint32_t to)
 		;
 }
 
-int
-slot_claim(uint32_t *used, char *first, size_t stride, unsigned from)
+/* A free one, or else that of a dead process; 0: the common one. */
+static uint32_t
+tally_claim(struct region *region)
 {
-	enum { NR = NR_MEMBERS };
-	_Static_assert(NR_MEMBERS == NR_TALLIES, "one search for both");
 	uint32_t me = (uint32_t)sys_getpid();
 
 	for (int dead = 0; dead < 2; dead++)
-		for (unsigned i = from; i < NR; i++) {
-			uint32_t *word = (uint32_t *)(void *)(first + i * stride);
-			uint32_t pid = __atomic_load_n(word, __ATOMIC_RELAXED);
+		for (uint32_t i = 1; i < NR_TALLIES; i++) {
+			uint32_t *owner = &region->tally_owner[i];
+			uint32_t pid = __atomic_load_n(owner, __ATOMIC_RELAXED);
 
 			if (dead ? !pid_gone(pid) : pid != 0)
 				continue;
-			if (!word_claim(word, pid, me))
-				continue;
-			raise_mark(used, i + 1);
-			return (int)i;
+			if (word_claim(owner, pid, me))
+				return i;
 		}
-	return -1;
+	return 0;
 }
 
 struct tally *
@@ -171,16 +168,15 @@ region_tally_get(bool *shared)
 {
 	static struct tally nowhere;
 	struct region *region = region_get();
-	int i;
+	uint32_t i;
 
 	*shared = true;
 	if (!region)
 		return &nowhere;
-	i = slot_claim(&region->tallies_used, (char *)region->tally_owner,
-		       sizeof region->tally_owner[0], 1);
-	raise_mark(&region->tallies_used, 1);
-	*shared = i < 0;
-	return &region->tallies[i < 0 ? 0 : i];
+	i = tally_claim(region);
+	mark_raise(&region->tallies_used, i + 1);
+	*shared = i == 0;
+	return &region->tallies[i];
 }
 
 void

@@ -174,11 +174,15 @@ struct pool_count { /* A: one tier of one process; the first three are gauges */
 	uint64_t buffers, in_use, peak, hits, misses, exhausted;
 };
 
-struct member {           /* one process of the family */
-	uint32_t pid;     /* A: 0 free */
+enum { MEMBER_BORN = 0xffffffffu };
+
+struct member {           /* one process of the family: count/member.h */
+	uint32_t pid;     /* A: 0 free; MEMBER_BORN: being made */
 	uint32_t claims;  /* A: how often the slot was taken */
+	uint32_t locks;   /* A: odd: its process holds the byte of the slot */
+	uint32_t left;    /* A: 0, or 1 + enum ending: it has said that it goes */
+	uint64_t left_ns; /* A: when; one that leaves to exec may come back */
 	uint64_t pid_ns;  /* A: of which pid namespace `pid` is; 0 unknown */
-	uint64_t exec_ns; /* A: when it left to exec, and may come back; 0 it has not */
 	struct pool_count pool[9];
 	uint64_t accept_queue, accept_limit; /* A: gauges: of its fullest TCP listener */
 };
@@ -243,29 +247,6 @@ region_get(void)
 extern const uint64_t *region_watched __attribute__((visibility("hidden")));
 
 uint32_t region_nr_records(void); /* the private truth of how many records are mapped */
-
-/* This process joins (its first use of the region, or in a child after a fork that did not
- * announce it), leaves. `live` counts them; region_leave() returns how many are left, those that
- * were killed not among them. region_join(true): the parent has already counted us. One that left to
- * exec has ended once it has not come back for a second. */
-void region_join(bool counted);
-uint64_t region_leave(enum ending how);
-void region_expect(
-	int children); /* the parent counts a child before it forks; -1 takes back */
-
-/* A member that left unseen: it is off the family's count, and among the ended ones. */
-void region_left(uint32_t pid, enum ending how);
-
-/* Finds the members that were killed, or became another program. Some system calls a member. A
- * process is judged by its number, and so only by processes of the same pid namespace. */
-void region_reap(void);
-
-/* No member any more, and gone for good: what it has open is closed. One that left as it should may
- * still be about to end. */
-bool region_has_ended(uint32_t pid);
-bool region_has(uint32_t pid); /* a member by that number has joined and not left */
-struct member *
-region_member(void); /* this process's slot; a private stand-in if none is free */
 
 /* A record for a stream of this process; NULL: none left, or a handler that interrupted
  * region_open(). The caller fills in fd, family, mode, bypass, again, chunk, cookie, inode and

@@ -2,7 +2,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "count/region.h"
+#include "count/member.h"
 #include "metrics/at_exit.h"
 #include "metrics/place.h"
 #include "metrics/server.h"
@@ -57,6 +57,7 @@ metrics_bind(void)
 	if (fd < 0)
 		return;
 	__atomic_store_n(&metrics_listener, fd, __ATOMIC_RELEASE);
+	region_lock_file(fd);
 	set_undecided(!__atomic_load_n(&barred, __ATOMIC_RELAXED));
 }
 
@@ -104,8 +105,10 @@ static void
 start(int fd)
 {
 	/* A number whose socket is gone: closed by a call that was not seen. */
-	if (!place_is(fd))
+	if (!place_is(fd)) {
 		__atomic_store_n(&metrics_listener, -1, __ATOMIC_RELAXED);
+		region_lock_file(-1);
+	}
 	seat = metrics_fd() == fd ? standby_seat(fd) : SEAT_NONE;
 	if (seat == SEAT_LATER) {
 		__atomic_store_n(&again_ns, sys_now_ns() + RETRY_NS, __ATOMIC_RELAXED);
@@ -156,11 +159,13 @@ metrics_make_way(int fd)
 
 	if (!metrics_owns(fd))
 		return;
+	region_lock_file(-1);
 	high = sock_high(fd, LOWEST);
 	if (high < 0)
 		count_internal(INTERNAL_DESCRIPTOR);
 	__atomic_store_n(&metrics_listener, high < 0 ? -1 : high, __ATOMIC_RELEASE);
 	sys_close(fd);
+	region_lock_file(high < 0 ? -1 : high);
 }
 
 /* The thread is gone when this returns, for the kernel too. */
@@ -208,6 +213,7 @@ metrics_end(bool last)
 	at_exit_write();
 	place_unlink();
 	fd = __atomic_exchange_n(&metrics_listener, -1, __ATOMIC_ACQ_REL);
+	region_lock_file(-1);
 	if (fd >= 0 && place_is(fd))
 		sys_close(fd);
 	/* An exec that fails comes back: the next stream binds anew. */

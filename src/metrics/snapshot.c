@@ -1,5 +1,6 @@
 #include "metrics/snapshot.h"
 #include "base/sys.h"
+#include "count/member.h"
 #include "count/own.h"
 #include <string.h>
 
@@ -288,8 +289,10 @@ read_members(struct snapshot *snap, struct region *region)
 		const struct member *m = &region->members[i];
 		uint32_t pid = __atomic_load_n(&m->pid, __ATOMIC_RELAXED);
 		/* Those who were killed have just lost their slots, but where nobody can tell. */
-		bool alive = pid && pid <= INT32_MAX && !view_load(&m->exec_ns) &&
-			     (view_load(&m->pid_ns) || !pid_gone(pid));
+		bool alive = pid && pid <= INT32_MAX &&
+			     !__atomic_load_n(&m->left, __ATOMIC_RELAXED) &&
+			     (__atomic_load_n(&m->locks, __ATOMIC_RELAXED) & 1 ||
+			      view_load(&m->pid_ns) || !pid_gone(pid));
 
 		if (alive) {
 			snap->pids[snap->nr_pids++] = (int32_t)pid;

@@ -1,6 +1,6 @@
 #include "metrics/standby.h"
 #include "base/sys.h"
-#include "count/region.h"
+#include "count/member.h"
 #include "metrics/path.h"
 #include "metrics/place.h"
 #include "metrics/server.h"
@@ -13,17 +13,6 @@
 /* How long the standby leaves the first place to its parent, which may not have slept yet. */
 enum { PATIENCE_MS = 300, STEP_MS = 20 };
 enum { SHORT_LIFE_NS = 1000000000 };
-
-/* A lock that another thread of this process holds in its own table shows too. */
-static bool
-taken(int fd, int64_t byte)
-{
-	struct flock lock = {
-		.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1
-	};
-
-	return sys_fcntl(fd, F_GETLK, (long)&lock) < 0 || lock.l_type != F_UNLCK;
-}
 
 static bool
 has_parent(void)
@@ -55,9 +44,9 @@ stood_lately(void)
 enum seat
 standby_seat(int fd)
 {
-	if (!taken(fd, SERVER_BYTE) && !has_parent())
+	if (!sys_lock_taken(fd, SERVER_BYTE) && !has_parent())
 		return SEAT_SERVER;
-	if (taken(fd, STANDBY_BYTE))
+	if (sys_lock_taken(fd, STANDBY_BYTE))
 		return SEAT_NONE;
 	if (stood_lately())
 		return SEAT_LATER;
@@ -84,7 +73,7 @@ announce_vacancy(void)
 void
 standby_check(int fd)
 {
-	if (!taken(fd, STANDBY_BYTE))
+	if (!sys_lock_taken(fd, STANDBY_BYTE))
 		announce_vacancy();
 }
 
@@ -141,7 +130,7 @@ leave_it_to_the_parent(int fd, const uint32_t *stop)
 {
 	int64_t until = sys_now_ns() + PATIENCE_MS * INT64_C(1000000);
 
-	while (!stopped(stop) && !taken(fd, SERVER_BYTE) && has_parent() &&
+	while (!stopped(stop) && !sys_lock_taken(fd, SERVER_BYTE) && has_parent() &&
 	       sys_now_ns() < until)
 		sys_poll(NULL, 0, STEP_MS);
 }
@@ -167,6 +156,8 @@ standby_run(int fd, enum seat seat, const uint32_t *stop)
 	bool serves;
 
 	if (!own_table(fd)) {
+		/* Looking for one closed a number of the file, in the application's. */
+		region_lock_file(fd);
 		count_internal(INTERNAL_THREAD);
 		return false;
 	}

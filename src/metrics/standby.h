@@ -9,6 +9,8 @@
  *
  * Whoever finds that nobody stands by says so in the region (totals.vacant_ns); members that go
  * to sleep see it, and one of them makes the thread.
+ * A lock that another thread of this process holds in its own table shows too. The bytes from
+ * LOCK_MEMBERS on are of count/member.
  * Threads: standby_seat() any, the rest the thread itself. Signals: no. */
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,7 +3,7 @@
 #include "base/config.h"
 #include "base/lock.h"
 #include "base/sys.h"
-#include "count/region.h"
+#include "count/member.h"
 
 /* A slab is one mapping, aligned to SLAB_SPAN, so that a chunk's address tells its slab:
  *

@@ -6,14 +6,10 @@
 
 static void (*on_family)(void), (*on_child)(void);
 
-/* In ordinary memory: set while a fork is under way, so that the child knows that its parent has
- * counted it as a member already. */
-static bool expected;
-
 static void
-join(bool counted)
+join(uint32_t born)
 {
-	region_join(counted);
+	region_join(born);
 	process->joined = true;
 }
 
@@ -29,12 +25,12 @@ leave(enum ending how)
 static void
 new_process(void)
 {
-	bool counted = expected;
+	uint32_t born = self.born;
 
-	expected = false;
+	self.born = 0;
 	if (!region_get())
 		return;
-	join(counted);
+	join(born);
 	if (on_child)
 		on_child();
 }
@@ -62,7 +58,7 @@ life_join(void)
 		return true; /* a handler: the code it interrupted is joining */
 	first = !process->joined;
 	if (first)
-		join(false);
+		join(0);
 	lock_give(&process->lock);
 	if (first && on_family)
 		on_family();
@@ -139,8 +135,7 @@ life_fork_begin(void)
 		return;
 	life_shut(FLUSH_SHARE);
 	if (process->joined)
-		region_expect(1);
-	expected = process->joined;
+		self.born = region_bear();
 }
 
 void
@@ -148,9 +143,8 @@ life_fork_parent(int pid)
 {
 	if (!self_enter())
 		return;
-	if (pid < 0 && expected)
-		region_expect(-1);
-	expected = false;
+	region_born(self.born, pid);
+	self.born = 0;
 	/* Now, not before: so those that other threads accepted meanwhile are among them, and a fork
 	 * that failed shares nothing. The gate was closed all the while. */
 	if (pid >= 0)
@@ -214,7 +208,7 @@ life_exec_failed(void)
 	if (!self_enter())
 		return;
 	if (region_get())
-		join(false);
+		join(0);
 	life_open();
 }
 

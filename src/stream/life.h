@@ -7,7 +7,7 @@
  * while it is, nothing new is held, by any thread.
  * Threads: any. Signals: safe. */
 #include "base/self.h"
-#include "count/region.h"
+#include "count/member.h"
 #include <stdbool.h>
 
 /* Once, from the constructor. For the floors above, each may be NULL: `family` is called when

@@ -1,4 +1,5 @@
 #include "stream/stall.h"
+#include "count/member.h"
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>

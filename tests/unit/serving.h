@@ -21,7 +21,7 @@
 
 #include "base/config.h"
 #include "base/sys.h"
-#include "count/region.h"
+#include "count/member.h"
 #include "json_check.h"
 #include "metrics/metrics.h"
 #include "metrics/place.h"
@@ -133,7 +133,7 @@ setup(void **state)
 	assert_non_null(mkdtemp(dir));
 	snprintf(settings.socket, sizeof settings.socket, "%s/s", dir);
 	assert_true(region_init());
-	region_join(false);
+	region_join(0);
 	metrics_bind();
 	assert_true(metrics_undecided);
 	metrics_member_sleeps();

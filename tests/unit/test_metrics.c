@@ -119,7 +119,7 @@ member(void)
 	if (pid)
 		return pid;
 	metrics_child();
-	region_join(false);
+	region_join(0);
 	for (;;) {
 		if (metrics_undecided)
 			metrics_member_sleeps();

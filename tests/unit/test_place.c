@@ -17,7 +17,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "count/region.h"
+#include "count/member.h"
 #include "in_child.h"
 #include "json_check.h"
 #include "metrics/metrics.h"
@@ -106,7 +106,7 @@ static void
 begin(void)
 {
 	CHECK(region_init());
-	region_join(false);
+	region_join(0);
 	metrics_bind();
 }
 
@@ -195,7 +195,7 @@ start_at_once(int go, int bound, int over)
 
 	(void)!read(go, &c, 1);
 	CHECK(region_init());
-	region_join(false);
+	region_join(0);
 	metrics_bind();
 	CHECK(metrics_fd() >= 0 && !connect_to(place_path()));
 	CHECK(write(bound, "b", 1) == 1);

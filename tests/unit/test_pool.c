@@ -16,7 +16,7 @@
 
 #include "base/config.h"
 #include "base/sys.h"
-#include "count/region.h"
+#include "count/member.h"
 #include "pool/pool.h"
 
 enum { TIER = 3, KIB = 1024 }; /* the tier of the default chunk */

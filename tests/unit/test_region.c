@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,7 +15,7 @@
 
 #include "base/sys.h"
 #include "count/own.h"
-#include "count/region.h"
+#include "count/member.h"
 #include "in_child.h"
 
 static uint32_t
@@ -180,21 +181,22 @@ IN_CHILD(a_child_shares_counts_and_no_records)
 {
 	struct record *mine[100];
 	int status;
+	uint32_t born;
 	pid_t pid;
 
 	CHECK(region_init());
-	region_join(false);
+	region_join(0);
 	for (int i = 0; i < 100; i++)
 		mine[i] = open_one(ROLE_ACCEPTED);
 	for (int i = 0; i < 50; i++)
 		close_one(mine[i]);
-	region_expect(1);
+	born = region_bear();
 	CHECK(region_get()->totals.live == 2);
 	pid = fork();
 	if (!pid) {
 		struct member *slot;
 
-		region_join(true);
+		region_join(born);
 		slot = region_member();
 		CHECK(slot == &region_get()->members[1]);
 		CHECK(slot->pid == (uint32_t)getpid());
@@ -213,6 +215,7 @@ IN_CHILD(a_child_shares_counts_and_no_records)
 	}
 	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
 	CHECK(sum_sent() == 200);
+	region_reap();
 	CHECK(region_get()->members[1].pid == 0);
 	CHECK(region_leave(ENDED_EXIT) == 0);
 	CHECK(region_leave(ENDED_EXIT) == 0);
@@ -223,15 +226,16 @@ IN_CHILD(a_killed_member_is_found)
 {
 	struct totals *totals;
 	int status;
+	uint32_t born;
 	pid_t pid;
 
 	CHECK(region_init());
-	region_join(false);
+	region_join(0);
 	totals = &region_get()->totals;
-	region_expect(1);
+	born = region_bear();
 	pid = fork();
 	if (!pid) {
-		region_join(true);
+		region_join(born);
 		raise(SIGKILL);
 	}
 	CHECK(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
@@ -250,14 +254,15 @@ IN_CHILD(a_killed_member_is_found)
 /* So that the last one knows itself to be the last. */
 IN_CHILD(who_leaves_does_not_count_the_killed)
 {
+	uint32_t born;
 	pid_t pid;
 
 	CHECK(region_init());
-	region_join(false);
-	region_expect(1);
+	region_join(0);
+	born = region_bear();
 	pid = fork();
 	if (!pid) {
-		region_join(true);
+		region_join(born);
 		raise(SIGKILL);
 	}
 	CHECK(waitpid(pid, NULL, 0) == pid);
@@ -268,7 +273,7 @@ IN_CHILD(who_leaves_does_not_count_the_killed)
 IN_CHILD(the_count_of_members_does_not_fall_below_none)
 {
 	CHECK(region_init());
-	region_join(false);
+	region_join(0);
 	region_get()->totals.live = 0;
 	CHECK(region_leave(ENDED_EXIT) == 0);
 	CHECK(region_get()->totals.live == 0);
@@ -280,56 +285,235 @@ IN_CHILD(leaving_and_coming_back_keeps_the_slot)
 	struct member *slot;
 
 	CHECK(region_init());
-	region_join(false);
+	region_join(0);
 	slot = region_member();
 	count_add(&slot->pool[3].buffers, 5);
 	CHECK(region_leave(ENDED_EXEC) == 0);
 	region_reap();
-	CHECK(slot->pid == (uint32_t)getpid() && slot->exec_ns);
-	region_join(false);
-	CHECK(region_get()->totals.live == 1 && !slot->exec_ns);
+	CHECK(slot->pid == (uint32_t)getpid() && slot->left);
+	region_join(0);
+	CHECK(region_get()->totals.live == 1 && !slot->left);
 	CHECK(region_get()->totals.nr_ended == 0);
 	CHECK(region_member() == slot && slot->pid == (uint32_t)getpid());
 	CHECK(slot->pool[3].buffers == 5);
 }
 
-/* Nobody sees an exec that succeeds: the process lives, and does not come back. */
+/* Where there is no lock, nobody sees an exec that succeeds: the process lives, and does not come
+ * back. */
 IN_CHILD(one_that_does_not_come_back_has_become_another_program)
 {
 	struct totals *totals;
 	struct member *slot;
+	uint32_t born;
+	char byte;
+	int fd[2];
+	pid_t pid;
 
-	CHECK(region_init());
-	region_join(false);
-	region_expect(1); /* another member */
-	slot = region_member();
+	CHECK(region_init() && !pipe(fd));
+	region_join(0);
+	born = region_bear();
+	pid = fork();
+	if (!pid) {
+		region_join(born);
+		region_leave(ENDED_EXEC);
+		read(fd[0], &byte, !close(fd[1]));
+		_exit(0);
+	}
+	region_born(born, pid);
 	totals = &region_get()->totals;
-	CHECK(region_leave(ENDED_EXEC) == 1);
-	CHECK(!region_has_ended((uint32_t)getpid()));
-	slot->exec_ns = 1; /* long ago */
+	slot = &region_get()->members[born - 1];
+	while (!__atomic_load_n(&slot->left, __ATOMIC_ACQUIRE))
+		usleep(100);
+	CHECK(totals->live == 1 && slot->pid == (uint32_t)pid);
+	CHECK(!region_has((uint32_t)pid) && !region_has_ended((uint32_t)pid));
+	slot->left_ns = 1; /* long ago */
 	region_reap();
 	region_reap();
 	CHECK(slot->pid == 0 && totals->ended[ENDED_EXEC] == 1 && totals->live == 1);
-	CHECK(region_has_ended((uint32_t)getpid()));
+	CHECK(region_has_ended((uint32_t)pid));
+	close(fd[1]);
+	CHECK(waitpid(pid, NULL, 0) == pid);
+}
+
+/* An exec gives the lock back at once. */
+IN_CHILD(an_exec_is_seen_by_the_lock)
+{
+	struct totals *totals;
+	struct member *slot;
+	uint32_t born;
+	int fd[2];
+	pid_t pid;
+
+	CHECK(region_init() && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
+	region_join(0);
+	region_lock_file(fd[0]);
+	born = region_bear();
+	pid = fork();
+	if (!pid) {
+		region_join(born);
+		region_leave(ENDED_EXEC);
+		execl("/bin/sleep", "sleep", "60", NULL);
+		_exit(1);
+	}
+	region_born(born, pid);
+	totals = &region_get()->totals;
+	slot = &region_get()->members[born - 1];
+	while (totals->ended[ENDED_EXEC] == 0) {
+		usleep(100);
+		region_reap();
+	}
+	CHECK(slot->pid == 0 && totals->live == 1 && totals->nr_ended == 1);
+	kill(pid, SIGKILL);
+	CHECK(waitpid(pid, NULL, 0) == pid);
+}
+
+/* Its number may have been given to somebody else since: here it is ours. */
+IN_CHILD(a_lock_tells_more_than_a_number)
+{
+	struct totals *totals;
+	struct member *slot;
+	uint32_t born;
+	int fd[2];
+	pid_t pid;
+
+	CHECK(region_init() && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
+	region_join(0);
+	region_lock_file(fd[0]);
+	CHECK(region_member()->locks == 1);
+	totals = &region_get()->totals;
+	born = region_bear();
+	pid = fork();
+	if (!pid) {
+		region_join(born);
+		raise(SIGSTOP);
+		raise(SIGKILL);
+	}
+	region_born(born, pid);
+	slot = &region_get()->members[born - 1];
+	while (!(__atomic_load_n(&slot->locks, __ATOMIC_ACQUIRE) & 1))
+		usleep(100);
+	region_reap();
+	CHECK(slot->pid == (uint32_t)pid && totals->live == 2);
+	slot->pid = (uint32_t)getpid();
+	kill(pid, SIGCONT);
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	region_reap();
+	CHECK(slot->pid == 0 && totals->live == 1 && totals->ended[ENDED_KILLED] == 1);
+	CHECK(region_member()->pid == (uint32_t)getpid());
+}
+
+/* Killed before it has done anything: its parent knows. */
+IN_CHILD(a_child_that_never_joined_is_found)
+{
+	struct totals *totals;
+	uint32_t born;
+	int fd[2];
+	pid_t pid;
+
+	CHECK(region_init() && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
+	region_join(0);
+	region_lock_file(fd[0]);
+	totals = &region_get()->totals;
+	born = region_bear();
+	pid = fork();
+	if (!pid)
+		raise(SIGKILL);
+	CHECK(region_get()->members[born - 1].pid == MEMBER_BORN);
+	region_reap();
+	region_born(born, pid);
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	CHECK(totals->live == 2);
+	region_reap();
+	CHECK(totals->live == 1 && totals->ended[ENDED_KILLED] == 1);
+}
+
+IN_CHILD(a_fork_that_failed_gives_its_slot_back)
+{
+	uint32_t born;
+
+	CHECK(region_init());
+	region_join(0);
+	born = region_bear();
+	CHECK(region_get()->totals.live == 2);
+	region_born(born, -1);
+	CHECK(region_get()->totals.live == 1 && region_get()->totals.nr_ended == 0);
+	CHECK(region_bear() == born);
+}
+
+/* While the lock moves to another number its slot is not taken for dead. */
+IN_CHILD(a_moving_lock_is_not_a_death)
+{
+	struct member *me;
+	int fd[2], high;
+
+	CHECK(region_init() && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
+	region_join(0);
+	region_lock_file(fd[0]);
+	me = region_member();
+	region_lock_file(-1);
+	CHECK(me->locks == 2);
+	high = fcntl(fd[0], F_DUPFD_CLOEXEC, 100);
+	close(fd[0]);
+	region_lock_file(high);
+	CHECK(me->locks == 3);
+	if (!fork()) {
+		/* Seen from another process, which has not joined. */
+		region_reap();
+		_exit(0);
+	}
+	CHECK(wait(NULL) > 0);
+	CHECK(me->pid == (uint32_t)getpid() && region_get()->totals.nr_ended == 0);
+}
+
+/* By its lock even there. */
+IN_CHILD(a_death_in_another_pid_namespace_is_found)
+{
+	struct totals *totals;
+	uint32_t born;
+	int fd[2];
+	pid_t pid;
+
+	CHECK(region_init() && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
+	region_join(0);
+	region_lock_file(fd[0]);
+	if (unshare(CLONE_NEWPID) < 0) {
+		print_message("not permitted: unshare(CLONE_NEWPID)\n");
+		return;
+	}
+	totals = &region_get()->totals;
+	born = region_bear();
+	pid = fork();
+	if (!pid) {
+		region_join(born);
+		CHECK(region_member()->locks & 1);
+		region_reap(); /* and we live, for it */
+		_exit(0);
+	}
+	region_born(born, pid);
+	CHECK(waitpid(pid, NULL, 0) == pid);
+	CHECK(totals->live == 2);
+	region_reap();
+	CHECK(totals->live == 1 && totals->ended[ENDED_KILLED] == 1);
 }
 
 /* There its number is somebody else's, or nobody's. */
 IN_CHILD(who_lives_in_another_pid_namespace_is_not_judged)
 {
 	int status;
+	uint32_t born;
 	pid_t pid;
 
 	CHECK(region_init());
-	region_join(false);
+	region_join(0);
 	if (unshare(CLONE_NEWPID) < 0) {
 		print_message("not permitted: unshare(CLONE_NEWPID)\n");
 		return;
 	}
-	region_expect(1);
+	born = region_bear();
 	pid = fork();
 	if (!pid) {
 		/* Its parent is not to be seen from here. */
-		region_join(true);
+		region_join(born);
 		CHECK(region_leave(ENDED_EXIT) == 1);
 		CHECK(region_has((uint32_t)region_get()->first_pid));
 		_exit(0);
@@ -344,7 +528,7 @@ IN_CHILD(slots_of_killed_processes_are_handed_on)
 	int status;
 
 	CHECK(region_init());
-	region_join(false);
+	region_join(0);
 	for (int i = 0; i < 1100; i++) {
 		pid_t pid = fork();
 
@@ -477,6 +661,12 @@ main(void)
 		cmocka_unit_test(who_leaves_does_not_count_the_killed),
 		cmocka_unit_test(the_count_of_members_does_not_fall_below_none),
 		cmocka_unit_test(one_that_does_not_come_back_has_become_another_program),
+		cmocka_unit_test(an_exec_is_seen_by_the_lock),
+		cmocka_unit_test(a_lock_tells_more_than_a_number),
+		cmocka_unit_test(a_child_that_never_joined_is_found),
+		cmocka_unit_test(a_fork_that_failed_gives_its_slot_back),
+		cmocka_unit_test(a_moving_lock_is_not_a_death),
+		cmocka_unit_test(a_death_in_another_pid_namespace_is_found),
 		cmocka_unit_test(who_lives_in_another_pid_namespace_is_not_judged),
 		cmocka_unit_test(leaving_and_coming_back_keeps_the_slot),
 		cmocka_unit_test(slots_of_killed_processes_are_handed_on),

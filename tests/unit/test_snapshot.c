@@ -15,6 +15,7 @@
 #include "in_child.h"
 #include "json_check.h"
 #include "metrics/json.h"
+#include "count/member.h"
 #include "metrics/snapshot.h"
 #include "metrics/text.h"
 
@@ -41,7 +42,7 @@ begin(void)
 {
 	config = &settings;
 	CHECK(region_init());
-	region_join(false);
+	region_join(0);
 }
 
 static const struct stream_view *
@@ -228,7 +229,7 @@ IN_CHILD(a_stream_of_two_processes_is_one)
 	if (!pid) {
 		struct record *copy = region_open(ROLE_ACCEPTED, (uint32_t)sys_gettid());
 
-		region_join(false);
+		region_join(0);
 		copy->again = 1;
 		copy->cookie = 77;
 		copy->flow[RECEIVED].native_bytes = 2;
