@@ -66,7 +66,8 @@ struct self {
 
 	uint32_t generation; /* O: of the process when this record was filled */
 	uint32_t cond_reads; /* O: and its count of reads then */
-	uint32_t born; /* O: what a fork under way is to tell its child: count/member.h */
+	uint32_t born; /* O: of a fork under way: what it tells its child (count/member.h), */
+	uint32_t walk;     /* O: and its parent (stream/share) */
 	int32_t vfork_pid; /* O: our pid while a vfork child may be running; 0 none */
 	int64_t call_start_ns; /* O: when the native write under way began, 0 not timed */
 	struct settled settled[NR_SETTLED]; /* O: stream/section.h */
@@ -96,6 +97,7 @@ struct process {
 	uint32_t nr_option_sets; /* A: how often options that rule a push were set, of any */
 	bool joined;             /* L: counted as a member of the family */
 	bool ended;              /* A: exit has begun */
+	struct lock heirs;       /* of what a fork copies: stream/share */
 	struct lock lock; /* of all that happens once a process: threads, keeper, joining */
 };
 extern struct process *process HIDDEN; /* C; its page is wiped in a child of any fork */

@@ -1,5 +1,6 @@
 #include "count/member.h"
 #include "base/sys.h"
+#include "count/holder.h"
 #include "count/own.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -18,6 +19,9 @@ static struct {
 
 /* Without a lock nobody sees an exec that succeeds; one that failed is back much sooner. */
 #define EXEC_NS UINT64_C(1000000000)
+
+/* Where all slots are taken by members that live, so long without one. */
+enum { FULL_NS = 1000000000 };
 
 /* ---- who lives ---- */
 
@@ -172,6 +176,7 @@ end_slot(struct region *region, struct member *m, uint32_t pid)
 		one_less(&region->totals);
 	if (left != 1 + ENDED_EXIT)
 		note_ended(region, pid, left ? ENDED_EXEC : ENDED_KILLED);
+	holder_end((uint32_t)(m - region->members), (uint32_t)sys_gettid());
 	__atomic_store_n(&m->pid, 0, __ATOMIC_RELEASE);
 }
 
@@ -219,6 +224,13 @@ take_slot(struct region *region, uint32_t slot)
 	return true;
 }
 
+/* A while ago; to look at all again is dear. */
+static bool
+slots_are_full(void)
+{
+	return own->slots_full_ns && sys_now_ns() - own->slots_full_ns < FULL_NS;
+}
+
 /* A slot that is MEMBER_BORN's; -1: none. Who has said that it leaves is looked at on the way:
  * where children come and go, nobody else may do so. */
 static int
@@ -228,7 +240,7 @@ slot_claim(struct region *region)
 
 	if (!own->pid_ns)
 		own->pid_ns = pid_namespace();
-	for (int all = 0; all < 2; all++)
+	for (int all = 0; all < 2 && !(all && slots_are_full()); all++)
 		for (uint32_t i = 0; i < NR_MEMBERS; i++) {
 			if (all ||
 			    __atomic_load_n(&region->members[i].left, __ATOMIC_RELAXED))
@@ -236,6 +248,7 @@ slot_claim(struct region *region)
 			if (take_slot(region, i))
 				return (int)i;
 		}
+	own->slots_full_ns = sys_now_ns();
 	return -1;
 }
 
@@ -320,10 +333,13 @@ region_born(uint32_t born, int pid)
 		return;
 	if (pid < 0)
 		one_less(&region->totals);
+	if (born > NR_MEMBERS)
+		return;
+	if (pid < 0)
+		holder_end(born - 1, (uint32_t)sys_gettid());
 	/* Unless the child has been there first. */
-	if (born <= NR_MEMBERS)
-		word_claim(&region->members[born - 1].pid, MEMBER_BORN,
-			   pid < 0 ? 0 : (uint32_t)pid);
+	word_claim(&region->members[born - 1].pid, MEMBER_BORN,
+		   pid < 0 ? 0 : (uint32_t)pid);
 }
 
 /* Back after an exec that failed. False: the slot has been given to somebody else. */

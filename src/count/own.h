@@ -28,6 +28,9 @@ struct own {
 	uint32_t joined;              /* A */
 	uint64_t pid_ns;              /* number of our pid namespace; 0 unknown */
 	uint32_t hand;                /* L: where the next scan begins */
+	uint32_t holder_hand;         /* the same of holders */
+	int64_t holder_reap_ns;       /* A: not to look before for those that ended */
+	int64_t slots_full_ns;        /* A: when all slots were taken */
 	struct spare spare[NR_ROLES]; /* L */
 };
 

@@ -157,6 +157,7 @@ prepare(struct record *rec, enum role role)
 	rec->fd = -1;
 	__atomic_store_n(&rec->role, (uint8_t)role, __ATOMIC_RELAXED);
 	rec->family = rec->mode = rec->bypass = rec->blocked = rec->again = 0;
+	__atomic_store_n(&rec->holder, 0, __ATOMIC_RELAXED);
 	rec->cookie = rec->inode = 0;
 	rec->closed_ns = rec->closed_seq = 0;
 	rec->opened_ns = (uint64_t)sys_now_ns();

@@ -3,7 +3,8 @@
 /* count/region: the family's shared memory: counts and descriptions, nothing that decides
  * anything. One shared anonymous mapping, made at the first listening socket or stream and
  * inherited by every process forked later. No pointer, lock, index or length in it is read
- * back by the data path: a hostile member can falsify what is shown, never what is sent.
+ * back by the data path, save the count of a stream's holders: a hostile member can falsify what is
+ * shown, never what is sent; and have a stream that two processes share held as if it were one's.
  *
  * Every counter only grows, for ever, through every reuse of its record; a record keeps a
  * copy of its values at open.
@@ -144,6 +145,7 @@ struct record {
 	uint8_t blocked; /* A: enum cause of the running episode */
 	uint8_t again; /* one more record of a stream that the family has counted already:
 			* its opening and closing are no events of their own */
+	uint32_t holder; /* A: 1 + the entry of holders[] that closes it; 0: its process does */
 	uint32_t chunk[NR_DIRS];
 	uint64_t cookie, inode;
 	uint64_t opened_ns,
@@ -182,9 +184,21 @@ struct member {           /* one process of the family: count/member.h */
 	uint32_t locks;   /* A: odd: its process holds the byte of the slot */
 	uint32_t left;    /* A: 0, or 1 + enum ending: it has said that it goes */
 	uint64_t left_ns; /* A: when; one that leaves to exec may come back */
+	uint64_t holds;   /* A: bits it has in holders[], at least */
 	uint64_t pid_ns;  /* A: of which pid namespace `pid` is; 0 unknown */
 	struct pool_count pool[9];
 	uint64_t accept_queue, accept_limit; /* A: gauges: of its fullest TCP listener */
+};
+
+/* Who has a stream open that a fork has copied: count/holder.h. */
+enum { NR_MEMBERS = 1024 };
+struct holder {
+	uint32_t used; /* A: 0 free */
+	uint32_t nr; /* A: processes that have it open; now and then more, never less */
+	uint32_t passed; /* A: and others, of which nobody knows */
+	uint32_t record; /* of who counted the stream */
+	uint64_t cookie;
+	uint64_t slots[NR_MEMBERS / 64]; /* A: one bit a process */
 };
 
 struct totals { /* A: family-wide counts that belong to no single stream */
@@ -208,7 +222,7 @@ struct totals { /* A: family-wide counts that belong to no single stream */
 	uint64_t closes;   /* records closed, copies included: gives closed_seq */
 };
 
-enum { NR_MEMBERS = 1024, NR_TALLIES = 1024, KEPT_CLOSED = 1024, KEPT_ENDED = 256 };
+enum { NR_TALLIES = 1024, NR_HOLDERS = 16384, KEPT_CLOSED = 1024, KEPT_ENDED = 256 };
 
 struct region {
 	uint32_t nr_records, nr_members,
@@ -217,12 +231,14 @@ struct region {
 	int32_t first_pid;  /* C */
 	uint64_t started_ns, started_wall_ms; /* C */
 	uint32_t records_used; /* A: high-water marks: above them all is 0, */
-	uint32_t members_used, tallies_used; /* A: and reading it would cost pages */
+	uint32_t members_used, tallies_used, holders_used; /* A: and reading it would
+							    * cost pages */
 	struct totals totals;
 	struct member members[NR_MEMBERS];
 	uint64_t ended[KEPT_ENDED]; /* A: a ring: pid, and above it enum ending; 0 none */
 	uint32_t tally_owner[NR_TALLIES]; /* A: pid, 0 free */
 	struct tally tallies[NR_TALLIES]; /* 0 is shared by the threads that found none free */
+	struct holder holders[NR_HOLDERS];
 	struct record records[];
 };
 

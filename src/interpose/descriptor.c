@@ -4,6 +4,7 @@
  * bytes held on the other. */
 #include "interpose/descriptor.h"
 #include "interpose/entry.h"
+#include "stream/share.h"
 
 #include <linux/close_range.h>
 
@@ -88,6 +89,7 @@ close_range(unsigned first, unsigned last, int flags)
 		return r;
 	}
 	numbers_between(first, last, stream_close_begin);
+	share_close_range(first, last);
 	if (ours <= INT_MAX && first <= ours && ours <= last)
 		r = close_around(first, last, flags, ours);
 	else
@@ -108,6 +110,7 @@ closefrom(int first)
 		return;
 	}
 	numbers_between(low, INT_MAX, stream_close_begin);
+	share_close_range(low, INT_MAX);
 	for (int fd = (int)low; fd < ours; fd++)
 		sys_close(fd);
 	real.closefrom(ours >= (int)low ? ours + 1 : (int)low);
@@ -133,6 +136,7 @@ copy_end(int fd, int copy)
 		return copy;
 	/* Should the copy move data, it is met as a socket that came from elsewhere: never held. */
 	stream_forget(copy);
+	share_pass(fd);
 	stream_leave(fd);
 	return copy;
 }

@@ -1,5 +1,6 @@
 #include "metrics/snapshot.h"
 #include "base/sys.h"
+#include "count/holder.h"
 #include "count/member.h"
 #include "count/own.h"
 #include <string.h>
@@ -152,7 +153,8 @@ dead(int32_t pid, int32_t *alive)
 	return false;
 }
 
-/* Who exits, execs or is killed does not close what it has open. */
+/* Who exits, execs or is killed does not close what it has open. What others have as well stays open,
+ * and nobody is held up by it any more. */
 static void
 close_dead(const struct snapshot *snap, struct region *region, uint32_t used)
 {
@@ -161,8 +163,13 @@ close_dead(const struct snapshot *snap, struct region *region, uint32_t used)
 	for (uint32_t i = 0; i < used; i++) {
 		struct record *rec = &region->records[i];
 
-		if (__atomic_load_n(&rec->state, __ATOMIC_ACQUIRE) == RECORD_OPEN &&
-		    dead(__atomic_load_n(&rec->pid, __ATOMIC_RELAXED), &alive))
+		if (__atomic_load_n(&rec->state, __ATOMIC_ACQUIRE) != RECORD_OPEN ||
+		    !dead(__atomic_load_n(&rec->pid, __ATOMIC_RELAXED), &alive))
+			continue;
+		if (holder_keeps(rec))
+			__atomic_store_n(&rec->rare[SENT].stall_since_ns, 0,
+					 __ATOMIC_RELAXED);
+		else
 			region_close(rec, (int64_t)snap->now_ns, (uint32_t)sys_gettid());
 	}
 }
@@ -209,7 +216,8 @@ count_open(struct snapshot *snap, struct region *region)
 			const struct record *rec = &region->records[i];
 
 			if (__atomic_load_n(&rec->state, __ATOMIC_ACQUIRE) !=
-			    RECORD_OPEN)
+				    RECORD_OPEN ||
+			    rec->again)
 				continue;
 			snap->open[rec->role % NR_ROLES]
 				  [bounded(rec->mode, NR_MODES - 1)]++;

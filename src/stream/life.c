@@ -2,6 +2,7 @@
 #include "base/self.h"
 #include "stream/flush.h"
 #include "stream/keeper.h"
+#include "stream/share.h"
 #include "stream/turn.h"
 
 static void (*on_family)(void), (*on_child)(void);
@@ -28,9 +29,11 @@ new_process(void)
 	uint32_t born = self.born;
 
 	self.born = 0;
-	if (!region_get())
+	if (!region_get() || !nr_numbers)
 		return;
 	join(born);
+	if (!born)
+		share_unseen();
 	if (on_child)
 		on_child();
 }
@@ -74,6 +77,8 @@ life_jump(void)
 	pool_jumped(self.tid);
 	if (__atomic_load_n(&process->lock.word, __ATOMIC_RELAXED) == self.tid)
 		lock_give(&process->lock);
+	if (__atomic_load_n(&process->heirs.word, __ATOMIC_RELAXED) == self.tid)
+		lock_give(&process->heirs);
 }
 
 void
@@ -134,8 +139,10 @@ life_fork_begin(void)
 	if (!self_enter())
 		return;
 	life_shut(FLUSH_SHARE);
-	if (process->joined)
-		self.born = region_bear();
+	if (!process->joined)
+		return;
+	self.born = region_bear();
+	self.walk = share_fork(self.born);
 }
 
 void
@@ -143,12 +150,11 @@ life_fork_parent(int pid)
 {
 	if (!self_enter())
 		return;
+	/* The gate was closed all the while. */
+	if (pid >= 0)
+		share_forked(self.born, self.walk);
 	region_born(self.born, pid);
 	self.born = 0;
-	/* Now, not before: so those that other threads accepted meanwhile are among them, and a fork
-	 * that failed shares nothing. The gate was closed all the while. */
-	if (pid >= 0)
-		stream_share_all();
 	life_open();
 }
 
@@ -164,7 +170,7 @@ void
 life_spawn_end(void)
 {
 	if (self_ready())
-		stream_share_inheritable();
+		share_spawned();
 	life_open();
 }
 
@@ -174,7 +180,7 @@ life_vfork(void)
 	if (!self_enter())
 		return; /* a vfork inside a vfork child */
 	life_shut(FLUSH_SHARE);
-	stream_share_inheritable();
+	share_spawned();
 	self.vfork_pid = sys_getpid();
 	self.ready = false;
 	self.hot = self.hot_read = NULL;
@@ -187,10 +193,7 @@ life_vfork(void)
 void
 life_vfork_passes(int fd)
 {
-	struct stream *s = stream_known(fd);
-
-	if (s)
-		stream_share(s);
+	share_pass(fd);
 }
 
 void
@@ -199,6 +202,7 @@ life_exec_begin(void)
 	if (!self_enter())
 		return;
 	life_shut(FLUSH_EXIT);
+	share_exec();
 	leave(ENDED_EXEC);
 }
 
@@ -252,11 +256,7 @@ life_single_thread(void)
 void
 life_pass(int fd)
 {
-	struct stream *s = stream_known(fd);
-
 	life_quiesce(fd, FLUSH_SHARE);
-	if (!s)
-		return;
-	stream_share(s);
+	share_pass(fd);
 	stream_bypass(fd, BYPASS_SHARED);
 }

@@ -1,8 +1,19 @@
 #include "stream/options.h"
+#include "stream/share.h"
 #include "stream/table.h"
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+
+#ifndef SO_ZEROCOPY
+#define SO_ZEROCOPY 60
+#endif
+#ifndef TCP_ULP
+#define TCP_ULP 31
+#endif
+#ifndef TCP_INQ
+#define TCP_INQ 36
+#endif
 
 int
 option_ask(int fd, int level, int name)
@@ -49,11 +60,37 @@ option_ask_all(int fd, bool tcp, uint8_t keep)
 	return options;
 }
 
+/* Where it is not known to this kernel or kind of socket, it is not set. */
+static bool
+is_set(int fd, int level, int name, int unset)
+{
+	int value = unset;
+	socklen_t len = sizeof(value);
+
+	return sys_getsockopt(fd, level, name, &value, &len) >= 0 && value != unset;
+}
+
+bool
+option_left_alone(int fd, bool tcp)
+{
+	return is_set(fd, SOL_SOCKET, SO_PEEK_OFF, -1) ||
+	       is_set(fd, SOL_SOCKET, SO_OOBINLINE, 0) ||
+	       is_set(fd, SOL_SOCKET, SO_ZEROCOPY, 0) ||
+	       is_set(fd, SOL_SOCKET, SO_TIMESTAMP, 0) ||
+	       is_set(fd, SOL_SOCKET, SO_TIMESTAMPNS, 0) ||
+	       is_set(fd, SOL_SOCKET, SO_TIMESTAMPING, 0) ||
+	       (tcp && (is_set(fd, IPPROTO_TCP, TCP_INQ, 0) ||
+			is_set(fd, IPPROTO_TCP, TCP_ULP, 0) ||
+			is_set(fd, IPPROTO_TCP, TCP_REPAIR, 0)));
+}
+
 void
 stream_option(int fd, enum option option, bool on)
 {
 	struct stream *s = table_socket(fd);
 
+	if (option == OPTION_CLOEXEC)
+		share_cloexec(fd, on);
 	if (s)
 		set_option(s, option, on);
 }

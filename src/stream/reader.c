@@ -1,6 +1,7 @@
 #include "stream/reader.h"
 #include "base/config.h"
 #include "stream/keeper.h"
+#include "stream/share.h"
 #include <errno.h>
 
 /* What MSG_DONTWAIT would answer differently, had it to wait natively. */
@@ -34,7 +35,7 @@ borrowable(const struct stream *s)
 static bool
 may_borrow(struct stream *s, size_t n)
 {
-	return reader_wants(s, n) && borrowable(s) && stream_private(s) &&
+	return reader_wants(s, n) && borrowable(s) && share_ask(s) == PRIVATE &&
 	       !__atomic_load_n(&process->gate, __ATOMIC_RELAXED);
 }
 

@@ -1,5 +1,6 @@
 #include "stream/stall.h"
 #include "count/member.h"
+#include "stream/share.h"
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/ioctl.h>

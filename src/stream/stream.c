@@ -6,6 +6,7 @@
 #include "stream/life.h"
 #include "stream/section.h"
 #include "stream/options.h"
+#include "stream/share.h"
 #include "stream/stall.h"
 #include "stream/table.h"
 #include "stream/turn.h"
@@ -18,13 +19,10 @@
 #define IPPROTO_MPTCP 262
 #endif
 
-enum { SHARED_EPOCH = 0xffffffffu };
-
 /* A read of less than this part of the chunk may be served from a borrow. */
 enum { SMALL = 8 };
 
-/* In ordinary memory: a stream that was made before the last fork is shared by it. */
-static uint32_t nr_forks, nr_spawns;
+/* In ordinary memory. */
 static enum bypass_reason bypass_new;
 static bool bypass_all;
 
@@ -32,37 +30,15 @@ static bool bypass_all;
  * after a close. */
 struct record stream_uncounted;
 
-bool
-stream_private(const struct stream *s)
-{
-	return s->epoch == __atomic_load_n(&nr_forks, __ATOMIC_RELAXED) &&
-	       (s->options & OPTION_CLOEXEC ||
-		stream_cold(s)->spawn_epoch ==
-			__atomic_load_n(&nr_spawns, __ATOMIC_RELAXED));
-}
-
-void
-stream_share_all(void)
-{
-	__atomic_fetch_add(&nr_forks, 1, __ATOMIC_RELAXED);
-}
-
-void
-stream_share_inheritable(void)
-{
-	__atomic_fetch_add(&nr_spawns, 1, __ATOMIC_RELAXED);
-}
-
-void
-stream_share(struct stream *s)
-{
-	__atomic_store_n(&s->epoch, (uint32_t)SHARED_EPOCH, __ATOMIC_RELAXED);
-}
-
+/* The number that had this cookie is closed. Where others have the stream still, the record that
+ * counted it is theirs to close. */
 static void
-close_record(struct record *rec)
+close_record(const struct stream *s, uint64_t cookie)
 {
-	if (rec != &stream_uncounted)
+	struct record *rec = stream_record(s);
+	bool others = share_close(stream_fd(s), cookie);
+
+	if (rec != &stream_uncounted && (rec->again || !others))
 		region_close(rec, sys_now_ns(), self.tid);
 }
 
@@ -89,7 +65,7 @@ wipe(struct stream *s, enum state state)
 	s->small = 0;
 	s->mode = MODE_MANAGED;
 	s->state = (uint8_t)state;
-	s->epoch = __atomic_load_n(&nr_forks, __ATOMIC_RELAXED);
+	share_begin(s);
 	cold->first_ns = cold->borrow_ns = cold->stall_start_ns = 0;
 	cold->waiting_ns = 0;
 	cold->cookie = cold->listener_cookie = cold->stall_busy_us = 0;
@@ -97,7 +73,6 @@ wipe(struct stream *s, enum state state)
 	cold->stall_seen = (struct stall_clocks){ 0 };
 	memset(cold->stall_grown_ns, 0, sizeof(cold->stall_grown_ns));
 	memset(cold->stall_given_ns, 0, sizeof(cold->stall_given_ns));
-	cold->spawn_epoch = __atomic_load_n(&nr_spawns, __ATOMIC_RELAXED);
 	cold->looked = cold->waits = false;
 	cold->lister = 0;
 	cold->listener = -1;
@@ -110,14 +85,16 @@ wipe(struct stream *s, enum state state)
 static void
 reset(struct stream *s, int fd, enum state state)
 {
+	uint64_t cookie;
 	bool was_open;
 
 	s->fd = fd;
 	section_enter_dropping(s);
+	cookie = stream_cold(s)->cookie;
 	was_open = wipe(s, state);
 	section_leave(s);
 	if (was_open)
-		close_record(stream_record(s));
+		close_record(s, cookie);
 }
 
 static void
@@ -143,13 +120,16 @@ open_stream(struct stream *s, enum role role)
 {
 	bool tcp = s->options & OPTION_TCP;
 	struct record *rec = NULL;
-	bool received = role == ROLE_ACCEPTED;
+	bool received, again;
 
-	s->role = (uint8_t)role;
 	stream_cold(s)->cookie = sys_cookie(s->fd);
+	again = share_inherited(s, &role);
+	received = role == ROLE_ACCEPTED;
+	s->role = (uint8_t)role;
 	if (life_join())
 		rec = region_open(role, self.tid);
 	if (rec) {
+		rec->again = again;
 		describe(rec, s, tcp);
 		rec->chunk[RECEIVED] =
 			received ? config->request_chunk : config->response_chunk;
@@ -199,8 +179,9 @@ ask_protocol(int fd)
 	return -1;
 }
 
-/* A number nobody told us about: came over an exec, a fork, in a message, or from a call that
- * is no symbol. Another process may have it open, so it is watched, and left alone. */
+/* A number nobody told us about. From our parent: its other holders are known. Over an exec, in a
+ * message, or from a call that is no symbol: another process may have it open, so it is watched, and
+ * left alone. */
 static struct stream *
 adopt(int fd)
 {
@@ -215,18 +196,20 @@ adopt(int fd)
 	tcp = ask_protocol(fd);
 	s = tcp < 0 ? NULL : table_record(fd);
 	if (!s) {
+		share_close(fd, 0);
 		number_set(fd, KIND_PLAIN);
 		return NULL;
 	}
 	reset(s, fd, STATE_BARE);
-	stream_share(s);
+	share_for_good(s); /* unless it is found to be inherited */
 	s->options = option_ask_all(fd, tcp, 0);
 	len = sizeof(peer);
 	if (option_ask(fd, SOL_SOCKET, SO_ACCEPTCONN))
 		begin_listening(s);
 	else if (sys_getpeername(fd, (struct sockaddr *)&peer, &len) == 0) {
 		open_stream(s, ROLE_ACCEPTED);
-		stream_bypass(fd, BYPASS_SHARED);
+		if (share_ask(s) == SHARED_FOR_GOOD)
+			stream_bypass(fd, BYPASS_SHARED);
 		return s;
 	}
 	number_set(fd, KIND_SOCKET);
@@ -272,8 +255,12 @@ stream_forget(int fd)
 {
 	struct stream *s = stream_known(fd);
 
-	if (!number_known(fd) || number_kind[fd] == KIND_UNKNOWN || !self_enter())
+	if (!number_known(fd) || !self_enter())
 		return;
+	if (number_kind[fd] == KIND_UNKNOWN) {
+		share_close(fd, 0);
+		return;
+	}
 	number_set(fd, KIND_UNKNOWN);
 	if (s)
 		reset(s, fd, STATE_NONE);
@@ -283,21 +270,19 @@ void
 stream_forget_socket(int fd, uint64_t cookie)
 {
 	struct stream *s = stream_known(fd);
-	struct record *rec = NULL;
+	bool was_open = false;
 
 	if (!s || !cookie || !self_enter())
 		return;
 	section_enter(s);
 	/* Whoever takes the number into use resets the cookie first, in a section. */
 	if (stream_cold(s)->cookie == cookie && section_commit(s, 0, 0)) {
-		rec = stream_record(s);
-		if (!wipe(s, STATE_NONE))
-			rec = NULL;
+		was_open = wipe(s, STATE_NONE);
 		number_set(fd, KIND_UNKNOWN);
 	}
 	section_leave(s);
-	if (rec)
-		close_record(rec);
+	if (was_open)
+		close_record(s, cookie);
 }
 
 void
@@ -437,8 +422,11 @@ stream_close_begin(int fd)
 	bool was_open;
 
 	if (!s) {
-		if (number_known(fd) && number_kind[fd] == KIND_SOCKET &&
-		    self_enter() && (s = table_record(fd)))
+		if (!number_known(fd) || !self_enter())
+			return;
+		if (number_kind[fd] == KIND_UNKNOWN)
+			share_close(fd, 0);
+		else if (number_kind[fd] == KIND_SOCKET && (s = table_record(fd)))
 			s->state = STATE_CLOSING;
 		return;
 	}
@@ -457,7 +445,7 @@ stream_close_begin(int fd)
 	stream_drain(s, FLUSH_CLOSE); /* what another thread held since */
 	number_set(fd, KIND_SOCKET);
 	if (was_open)
-		close_record(stream_record(s));
+		close_record(s, stream_cold(s)->cookie);
 }
 
 void
@@ -527,7 +515,7 @@ stream_leave(int fd)
 	if (!s)
 		return;
 	stream_bypass(fd, BYPASS_DUP);
-	stream_share(s); /* a socket not yet connected will not be held when it is */
+	share_for_good(s); /* a socket not yet connected will not be held when it is */
 }
 
 bool

@@ -63,7 +63,7 @@ struct stream {
 	uint32_t cap;       /* L: how far tail may go; 0: nothing is held */
 	uint32_t owner;     /* L: thread whose call took the chunk */
 	uint32_t room;      /* L: bytes the kernel is known to take */
-	uint32_t epoch; /* C: number of forks when it was made: another one now: shared */
+	uint32_t epoch; /* A: number of forks when nobody else was last known to have it */
 	union {
 		struct {
 			uint32_t writer; /* A: thread that wrote last, */
@@ -246,15 +246,6 @@ stream_chunk_received(const struct stream *s)
 	return s->role == ROLE_CONNECTED ? config->response_chunk
 					 : config->request_chunk;
 }
-
-/* True if no other process can have it open, as far as we know. */
-bool stream_private(const struct stream *s);
-
-/* Made by fork (every number), and by posix_spawn, system, popen, vfork (those without
- * close-on-exec): from now on the streams that exist are shared, and never held. */
-void stream_share_all(void);
-void stream_share_inheritable(void);
-void stream_share(struct stream *s); /* one store: also from a vfork child */
 
 void stream_init(void); /* from the constructor; makes numbers known */
 void stream_off(void);  /* from now on every call is native, for good */

@@ -5,6 +5,7 @@
 #include "stream/flush.h"
 #include "stream/keeper.h"
 #include "stream/room.h"
+#include "stream/share.h"
 #include "stream/stall.h"
 #include "stream/turn.h"
 #include <errno.h>
@@ -83,9 +84,12 @@ static bool
 grow(struct stream *s, uint32_t tail, unsigned tier)
 {
 	struct stream_cold *cold = stream_cold(s);
-	char *old = s->chunk, *new = pool_get(tier, turn_cache(), self.tid);
+	char *old = __atomic_load_n(&s->chunk, __ATOMIC_RELAXED), *new;
 	unsigned was = s->tier;
 
+	if (!old) /* a fork out of a handler has wiped it */
+		return false;
+	new = pool_get(tier, turn_cache(), self.tid);
 	if (!new)
 		return false;
 	cold->spare_tier = tier;
@@ -203,8 +207,13 @@ may_hold(struct stream *s, const struct request *q)
 	    __atomic_load_n(&process->gate, __ATOMIC_RELAXED) ||
 	    !evidence_of_more(s, q->flags))
 		return false;
-	if (!stream_private(s)) {
+	switch (share_ask(s)) {
+	case PRIVATE:
+		break;
+	case SHARED_FOR_GOOD:
 		stream_bypass(stream_fd(s), BYPASS_SHARED);
+		/* fall through */
+	case SHARED:
 		return false;
 	}
 	section_reap();

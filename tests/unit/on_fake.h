@@ -4,12 +4,14 @@
  * Descriptor LISTENER is a listening socket; the streams of a test are accepted from it, or
  * connected. Included by the one source file of a test program, after cmocka.h. */
 #include "base/config.h"
+#include "count/holder.h"
 #include "fake_sys.h"
 #include "pool/pool.h"
 #include "stream/flush.h"
 #include "stream/keeper.h"
 #include "stream/life.h"
 #include "stream/reader.h"
+#include "stream/share.h"
 #include "stream/stall.h"
 #include "stream/turn.h"
 #include "stream/writer.h"

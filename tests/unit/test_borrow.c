@@ -217,7 +217,8 @@ nothing_is_borrowed_of_what_others_may_read(void **state)
 	assert_read(s, "ijkl", 4);
 	assert_false(stream_borrowed(s));
 	s->options &= (uint8_t)~OPTION_RCVLOWAT;
-	stream_share_all(); /* a fork */
+	life_fork_begin();
+	life_fork_parent(77);
 	assert_read(s, "mnop", 4);
 	assert_false(stream_borrowed(s));
 }

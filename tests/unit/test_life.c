@@ -66,10 +66,102 @@ after_a_fork_a_stream_is_shared_and_never_held(void **state)
 	assert_sent(A, "1a");
 	life_fork_parent(77);
 	app_write(s, "b");
-	assert_sent(A, "1ab");
-	assert_int_equal(s->rec->bypass, BYPASS_SHARED);
+	app_write(s, "c");
+	assert_sent(A, "1abc");
+	assert_int_equal(s->mode, MODE_MANAGED);
 	s = accepted(B, AF_INET);
 	hold(s, "new ones are held");
+}
+
+/* The number of a child's slot; it never runs here. */
+static uint32_t
+fork_child(void)
+{
+	uint32_t born;
+
+	life_fork_begin();
+	born = self.born;
+	life_fork_parent(77);
+	return born - 1;
+}
+
+static void
+it_is_held_again_when_the_child_has_ended(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+	uint32_t child, other;
+
+	(void)state;
+	hold(s, "a");
+	child = fork_child();
+	other = fork_child();
+	holder_end(child, self.tid);
+	app_write(s, "b");
+	app_write(s, "c");
+	assert_sent(A, "1abc");
+	holder_end(other, self.tid);
+	assert_int_equal(share_ask(s), PRIVATE);
+	app_write(s, "d"); /* is the kernel willing? */
+	assert_sent(A, "1abcd");
+	app_write(s, "e");
+	assert_held(s, 1);
+}
+
+/* What the child did to the socket is asked. */
+static void
+and_as_it_is_set_by_then(void **state)
+{
+	struct stream *s = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+	uint32_t child = fork_child();
+
+	(void)state;
+	fake_option(&fake.fd[A], IPPROTO_TCP, TCP_NOTSENT_LOWAT, 4096);
+	fake_option(&fake.fd[B], SOL_SOCKET, SO_OOBINLINE, 1);
+	holder_end(child, self.tid);
+	assert_int_equal(share_ask(s), PRIVATE);
+	assert_true(s->options & OPTION_NOTSENT);
+	assert_int_equal(share_ask(b), SHARED_FOR_GOOD);
+}
+
+static void
+what_was_passed_meanwhile_stays_shared(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+	uint32_t child = fork_child();
+
+	(void)state;
+	share_pass(A);
+	holder_end(child, self.tid);
+	assert_int_equal(share_ask(s), SHARED_FOR_GOOD);
+	s = accepted(B, AF_INET);
+	child = fork_child();
+	life_exec_begin(); /* without close-on-exec */
+	life_exec_failed();
+	holder_end(child, self.tid);
+	assert_int_equal(share_ask(s), SHARED_FOR_GOOD);
+}
+
+/* Closed by its parent, it is open until the child is through with it. */
+static void
+the_last_holder_closes_the_record(void **state)
+{
+	struct record *rec = accepted(A, AF_INET)->rec;
+	uint32_t child = fork_child();
+
+	(void)state;
+	stream_close_begin(A);
+	stream_close_end(A);
+	assert_int_equal(rec->state, RECORD_OPEN);
+	assert_true(holder_keeps(rec));
+	holder_end(child, self.tid);
+	assert_int_equal(rec->state, RECORD_CLOSED);
+	rec = accepted(B, AF_INET)->rec;
+	child = fork_child();
+	holder_end(child, self.tid);
+	assert_int_equal(rec->state, RECORD_OPEN);
+	stream_close_begin(B);
+	assert_int_equal(rec->state, RECORD_CLOSED);
+	stream_close_end(B);
 }
 
 /* Another thread accepts while the fork is under way: the child has that one too. */
@@ -209,6 +301,10 @@ main(void)
 		T(of_other_threads_too),
 		T(shut_and_open_nest),
 		T(after_a_fork_a_stream_is_shared_and_never_held),
+		T(it_is_held_again_when_the_child_has_ended),
+		T(and_as_it_is_set_by_then),
+		T(what_was_passed_meanwhile_stays_shared),
+		T(the_last_holder_closes_the_record),
 		T(so_is_one_accepted_meanwhile),
 		T(a_fork_that_failed_shares_nothing),
 		T(a_spawn_leaves_close_on_exec_private),

@@ -15,6 +15,7 @@
 #include "in_child.h"
 #include "json_check.h"
 #include "metrics/json.h"
+#include "count/holder.h"
 #include "count/member.h"
 #include "metrics/snapshot.h"
 #include "metrics/text.h"
@@ -218,6 +219,7 @@ IN_CHILD(a_stream_of_two_processes_is_one)
 	struct record *rec;
 	const struct stream_view *s;
 	int pipes[2][2];
+	uint32_t born, holder;
 	char c;
 	pid_t pid;
 
@@ -225,11 +227,14 @@ IN_CHILD(a_stream_of_two_processes_is_one)
 	CHECK(!pipe(pipes[0]) && !pipe(pipes[1]));
 	rec = open_one(ROLE_ACCEPTED, 77);
 	rec->flow[RECEIVED].native_bytes = 40;
+	born = region_bear();
+	holder = holder_make(rec, 77);
+	holder_add(holder, 77, born - 1);
 	pid = fork();
 	if (!pid) {
 		struct record *copy = region_open(ROLE_ACCEPTED, (uint32_t)sys_gettid());
 
-		region_join(0);
+		region_join(born);
 		copy->again = 1;
 		copy->cookie = 77;
 		copy->flow[RECEIVED].native_bytes = 2;
@@ -238,7 +243,7 @@ IN_CHILD(a_stream_of_two_processes_is_one)
 		kill(getpid(), SIGKILL);
 	}
 	CHECK(read(pipes[0][0], &c, 1) == 1);
-	region_close(rec, sys_now_ns(), (uint32_t)sys_gettid());
+	holder_leave(holder, 77, (uint32_t)sys_gettid());
 	/* Out of the last closed ones, and still the stream's. */
 	for (int i = 0; i < 2 * KEPT_CLOSED; i++)
 		region_close(open_one(ROLE_ACCEPTED, 0), sys_now_ns(),
@@ -248,6 +253,7 @@ IN_CHILD(a_stream_of_two_processes_is_one)
 	CHECK(s && s->open && s->pid == pid && s->flow[RECEIVED].kernel_bytes == 42);
 	CHECK(snap.nr_pids == 2 && snap.open[ROLE_ACCEPTED][MODE_MANAGED] == 1);
 	CHECK(snap.totals.opened[ROLE_ACCEPTED] == 1 + 2 * KEPT_CLOSED);
+	CHECK(snap.totals.closed[ROLE_ACCEPTED] == 2 * KEPT_CLOSED);
 	/* Killed: what it counted stays, what it had open is not open any more. */
 	CHECK(write(pipes[1][1], "x", 1) == 1 && waitpid(pid, NULL, 0) == pid);
 	CHECK(snapshot_take(&snap));

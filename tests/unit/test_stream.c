@@ -181,10 +181,10 @@ a_fork_shares_all_a_spawn_what_it_inherits(void **state)
 
 	(void)state;
 	stream_option(B, OPTION_CLOEXEC, true);
-	stream_share_inheritable();
+	share_spawned();
 	assert_false(stream_private(a));
 	assert_true(stream_private(b));
-	stream_share_all();
+	share_forked(0, 0);
 	assert_false(stream_private(b));
 	assert_true(stream_private(accepted(C, AF_INET)));
 }
