@@ -266,6 +266,7 @@ own_slot(struct region *region, uint32_t slot)
 
 	own->pid_ns = pid_namespace();
 	own->slot_claims = m->claims;
+	own->unseen = m->unseen;
 	if (!word_claim(&own->slot, 0, slot + 1)) {
 		/* Another thread of ours was first. */
 		give_slot(m);
@@ -425,6 +426,26 @@ slot_of(struct region *region, uint32_t pid)
 		if (__atomic_load_n(&region->members[i].pid, __ATOMIC_RELAXED) == pid)
 			return &region->members[i];
 	return NULL;
+}
+
+void
+region_forked_unseen(void)
+{
+	struct member *parent = slot_of(region_get(), (uint32_t)sys_getppid());
+
+	if (parent)
+		__atomic_fetch_add(&parent->unseen, 1, __ATOMIC_SEQ_CST);
+}
+
+bool
+region_has_forked_unseen(void)
+{
+	uint32_t unseen = __atomic_load_n(&region_member()->unseen, __ATOMIC_SEQ_CST);
+
+	if (unseen == own->unseen)
+		return false;
+	own->unseen = unseen;
+	return true;
 }
 
 bool

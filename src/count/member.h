@@ -34,6 +34,10 @@ uint32_t region_bear(void);
 /* In the parent: the fork answered `pid`; below 0: no child. */
 void region_born(uint32_t born, int pid);
 
+/* In a child that was forked unseen: its parent is told. True, once: such a child has told us. */
+void region_forked_unseen(void);
+bool region_has_forked_unseen(void);
+
 /* This process joins: its first use of the region, a child after a fork (`born`; 0: the fork did
  * not announce it), or after an exec that failed. */
 void region_join(uint32_t born);

@@ -26,6 +26,7 @@ struct own {
 	uint32_t slot; /* A: 1 + our member slot; BORN_WITHOUT_SLOT: none; 0 untried */
 	uint32_t slot_claims;         /* the slot's count of claims when we took it */
 	uint32_t joined;              /* A */
+	uint32_t unseen;              /* of the slot, as far as we know */
 	uint64_t pid_ns;              /* number of our pid namespace; 0 unknown */
 	uint32_t hand;                /* L: where the next scan begins */
 	uint32_t holder_hand;         /* the same of holders */

@@ -183,6 +183,7 @@ struct member {           /* one process of the family: count/member.h */
 	uint32_t claims;  /* A: how often the slot was taken */
 	uint32_t locks;   /* A: odd: its process holds the byte of the slot */
 	uint32_t left;    /* A: 0, or 1 + enum ending: it has said that it goes */
+	uint32_t unseen;  /* A: children of it that were forked unseen */
 	uint64_t left_ns; /* A: when; one that leaves to exec may come back */
 	uint64_t holds;   /* A: bits it has in holders[], at least */
 	uint64_t pid_ns;  /* A: of which pid namespace `pid` is; 0 unknown */

@@ -193,6 +193,7 @@ share_pass(int fd)
 void
 share_unseen(void)
 {
+	region_forked_unseen();
 	each_heir(pass, NULL);
 }
 
@@ -253,9 +254,12 @@ ask_holders(struct stream *s, uint32_t forks)
 enum sharing
 share_ask(struct stream *s)
 {
-	/* Before the count: a fork that begins now counts one more before it adds to this. */
-	uint32_t forks = __atomic_load_n(&nr_forks, __ATOMIC_ACQUIRE);
+	uint32_t forks;
 
+	if (region_get() && region_has_forked_unseen())
+		__atomic_fetch_add(&nr_forks, 1, __ATOMIC_RELEASE);
+	/* Before the count: a fork that begins now counts one more before it adds to this. */
+	forks = __atomic_load_n(&nr_forks, __ATOMIC_ACQUIRE);
 	if (s->epoch == SHARED_EPOCH || spawned(s))
 		return SHARED_FOR_GOOD;
 	return s->epoch == forks ? PRIVATE : ask_holders(s, forks);

@@ -226,12 +226,13 @@ static const struct command *
 find_command(const char *name)
 {
 	static const struct command *const tables[] = {
-		end_commands,         replace_commands,    copy_commands,
-		fork_commands,        descriptor_commands, order_commands,
-		reuse_commands,       error_commands,      big_commands,
-		sleep_commands,       signal_commands,     limit_commands,
-		interrupt_commands,   number_commands,     many_commands,
-		rest_others_commands, rest_calls_commands, rest_threads_commands,
+		end_commands,          replace_commands,     copy_commands,
+		fork_commands,         descriptor_commands,  order_commands,
+		reuse_commands,        error_commands,       big_commands,
+		sleep_commands,        signal_commands,      limit_commands,
+		interrupt_commands,    number_commands,      many_commands,
+		share_commands,        rest_others_commands, rest_calls_commands,
+		rest_threads_commands,
 	};
 
 	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
