@@ -19,7 +19,7 @@ test_packages=(
 	haproxy iproute2 ldap-utils memcached mosquitto mosquitto-clients nginx-light nodejs
 	openssh-client openssh-server postgresql postgresql-contrib procps prometheus
 	python3-prometheus-client redis-server redis-tools ruby ruby-webrick shellcheck slapd
-	tcl valgrind wrk
+	socat tcl valgrind wrk
 )
 
 case ${1:-} in

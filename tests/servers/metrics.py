@@ -9,6 +9,7 @@
     metrics.py pid SOCKET PID              the family's first process, and it is live
     metrics.py takeover SOCKET             kill who answers: another one does, in time
 """
+import contextlib
 import http.client
 import itertools
 import json
@@ -394,7 +395,14 @@ def takeover(path):
     before, server = counters(ask(path, "/metrics")), answering(path)
     os.kill(server, signal.SIGKILL)
     began = time.monotonic()
-    require(poll(DEADLINE, lambda: answering(path) != server), f"{server} still answers")
+
+    def another():
+        # What the killed one had accepted ends without an answer.
+        with contextlib.suppress(ConnectionError):
+            return answering(path) != server
+        return False
+
+    require(poll(DEADLINE, another), f"{server} still answers")
     took = time.monotonic() - began
     require(took < TAKEOVER, f"the next answer came after {took:.1f} s")
     none_fell(before, counters(ask(path, "/metrics")))
