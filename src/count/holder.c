@@ -79,8 +79,10 @@ close_stream(struct region *region, struct holder *h, uint32_t tid)
 
 	if (rec && rec->cookie == h->cookie &&
 	    rec->holder == (uint32_t)(h - region->holders) + 1 &&
-	    __atomic_load_n(&rec->state, __ATOMIC_ACQUIRE) == RECORD_OPEN)
+	    __atomic_load_n(&rec->state, __ATOMIC_ACQUIRE) == RECORD_OPEN) {
+		record_end_stalls(rec);
 		region_close(rec, sys_now_ns(), tid);
+	}
 	__atomic_store_n(&h->used, 0, __ATOMIC_RELEASE);
 }
 

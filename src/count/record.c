@@ -191,6 +191,41 @@ region_publish(struct record *rec)
 	__atomic_store_n(&rec->state, RECORD_OPEN, __ATOMIC_RELEASE);
 }
 
+static uint64_t
+load(const uint64_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static uint64_t
+less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
+/* Nobody knows when its process ended. A running episode lasted until the last snapshot, which has
+ * shown it, or longer, if a look has given more to its causes since. What has no cause then never
+ * gets one. */
+void
+record_end_stalls(struct record *rec)
+{
+	struct flow_rare *rare = &rec->rare[SENT];
+	uint64_t since = load(&rare->stall_since_ns);
+	uint64_t stalled = load(&rare->stall_ns), given = 0, shown;
+
+	for (int i = 0; i < NR_CAUSES; i++)
+		given += load(&rare->cause_ns[i]);
+	if (since) {
+		shown = less(load(&region_get()->totals.shown_ns), since);
+		if (shown < less(given, stalled))
+			shown = given - stalled;
+		count_episode(rec, shown);
+		stalled += shown;
+		__atomic_store_n(&rare->stall_since_ns, 0, __ATOMIC_RELAXED);
+	}
+	count_add(&rare->cause_ns[CAUSE_UNKNOWN], less(stalled, given));
+}
+
 void
 region_close(struct record *rec, int64_t now_ns, uint32_t tid)
 {

@@ -209,6 +209,17 @@ bucket_ns(const uint64_t *bounds, unsigned nr, uint64_t ns)
 	return i;
 }
 
+void
+count_episode(struct record *rec, uint64_t ns)
+{
+	struct totals *totals = &region_get()->totals;
+
+	count_add(&rec->rare[SENT].stall_ns, ns);
+	count_add(&totals->episode[bucket_ns(episode_bounds_ns, NR_EPISODE_BOUNDS, ns)],
+		  1);
+	count_add(&totals->episode_ns, ns);
+}
+
 enum error_kind
 error_kind(int err)
 {

@@ -215,6 +215,7 @@ struct totals { /* A: family-wide counts that belong to no single stream */
 	uint64_t borrows,
 		poor_borrows; /* peeks, and those that served less than two reads */
 	uint64_t watched_ns; /* when somebody last asked for metrics, CLOCK_MONOTONIC; 0 never */
+	uint64_t shown_ns; /* when the last snapshot was taken: running episodes count that far */
 	uint64_t stood_ns; /* when the last process that stands by, or was ended so, began */
 	uint64_t vacant_ns; /* when somebody last saw that nobody stands by to serve */
 	uint64_t ended[NR_ENDINGS];
@@ -275,6 +276,9 @@ struct record *region_open(enum role role, uint32_t tid);
 void region_publish(struct record *rec);
 void region_close(struct record *rec, int64_t now_ns, uint32_t tid);
 
+/* Its process is gone, or has closed it: an episode that runs has ended. */
+void record_end_stalls(struct record *rec);
+
 /* A tally of the caller's own, or (*shared = true) the common one: then adds are atomic. */
 struct tally *region_tally_get(bool *shared);
 void region_tally_put(struct tally *t);
@@ -308,6 +312,8 @@ size_bits(uint64_t len)
 /* Which bucket of the histogram that is: the first bound not below. */
 unsigned size_bucket(unsigned bits);
 unsigned bucket_ns(const uint64_t *bounds, unsigned nr, uint64_t ns);
+void count_episode(struct record *rec,
+		   uint64_t ns);     /* of send backpressure: it has ended */
 enum error_kind error_kind(int err); /* positive errno */
 void count_internal(enum internal_error what);
 void count_error(enum operation op,

@@ -1,8 +1,8 @@
 #include "metrics/snapshot.h"
 #include "base/sys.h"
-#include "count/holder.h"
 #include "count/member.h"
 #include "count/own.h"
+#include "metrics/dead.h"
 #include <string.h>
 
 enum { OPEN_TRIES = 8 };
@@ -140,38 +140,6 @@ add_stream(struct snapshot *snap, struct stream_view *s, uint32_t index)
 	snap->streams[snap->nr_streams++] = *s;
 	if (joined)
 		*joined = snap->nr_streams;
-}
-
-static bool
-dead(int32_t pid, int32_t *alive)
-{
-	if (pid == *alive)
-		return false;
-	if (pid <= 0 || region_has_ended((uint32_t)pid))
-		return true;
-	*alive = pid;
-	return false;
-}
-
-/* Who exits, execs or is killed does not close what it has open. What others have as well stays open,
- * and nobody is held up by it any more. */
-static void
-close_dead(const struct snapshot *snap, struct region *region, uint32_t used)
-{
-	int32_t alive = 0;
-
-	for (uint32_t i = 0; i < used; i++) {
-		struct record *rec = &region->records[i];
-
-		if (__atomic_load_n(&rec->state, __ATOMIC_ACQUIRE) != RECORD_OPEN ||
-		    !dead(__atomic_load_n(&rec->pid, __ATOMIC_RELAXED), &alive))
-			continue;
-		if (holder_keeps(rec))
-			__atomic_store_n(&rec->rare[SENT].stall_since_ns, 0,
-					 __ATOMIC_RELAXED);
-		else
-			region_close(rec, (int64_t)snap->now_ns, (uint32_t)sys_gettid());
-	}
 }
 
 /* One round over the records for those in state `want`: open ones first, so that closed ones
@@ -436,8 +404,8 @@ snapshot_take(struct snapshot *snap)
 	snap->accept_queue = snap->accept_limit = 0;
 	snap->stalled = snap->nr_pids = snap->nr_streams = 0;
 	snap->nr_ended = 0;
-	region_reap();
-	close_dead(snap, region, used);
+	dead_close(snap->now_ns);
+	__atomic_store_n(&region->totals.shown_ns, snap->now_ns, __ATOMIC_RELAXED);
 	read_start(snap, region);
 	count_open(snap, region);
 	total_flows(snap, region, used);

@@ -145,17 +145,6 @@ bring_up(struct stream *s, int64_t now_ns)
 	return ns;
 }
 
-static void
-count_episode(struct stream *s, uint64_t ns)
-{
-	struct totals *totals = &region_get()->totals;
-
-	count_add(&stream_record(s)->rare[SENT].stall_ns, ns);
-	count_add(&totals->episode[bucket_ns(episode_bounds_ns, NR_EPISODE_BOUNDS, ns)],
-		  1);
-	count_add(&totals->episode_ns, ns);
-}
-
 /* If a write is still under way, only what it waits from now on is yet to be counted. */
 static void
 counted_until(struct stream_cold *cold, int64_t now_ns)
@@ -180,7 +169,7 @@ finish(struct stream *s)
 		cold->stall_ns += ns;
 		__atomic_store_n(&stream_record(s)->rare[SENT].stall_since_ns, 0,
 				 __ATOMIC_RELEASE);
-		count_episode(s, ns);
+		count_episode(stream_record(s), ns);
 	}
 	counted_until(cold, sys_now_ns());
 	__atomic_store_n(&s->stalled, QUIET, __ATOMIC_RELEASE);
@@ -280,7 +269,7 @@ stall_returned(struct stream *s, int64_t start_ns, int64_t end_ns, bool waited)
 	if (!waited || !region_get() || (since != start_ns && ns < JIFFY_NS))
 		return;
 	count_add(&stream_record(s)->rare[SENT].stall_events, 1);
-	count_episode(s, ns);
+	count_episode(stream_record(s), ns);
 	if (!claim(s, QUIET))
 		return;
 	grow(cold, clocks(s), ns);
