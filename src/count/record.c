@@ -235,6 +235,10 @@ region_close(struct record *rec, int64_t now_ns, uint32_t tid)
 	uint64_t now = (uint64_t)now_ns;
 	uint64_t age = now > rec->opened_ns ? now - rec->opened_ns : 0;
 
+	/* Its process and the last of its holders may come at the same moment. */
+	if (!word_claim(&rec->state, RECORD_OPEN,
+			state_of(RECORD_CLAIMED, (uint32_t)sys_getpid())))
+		return;
 	__atomic_store_n(&rec->closed_ns, now, __ATOMIC_RELAXED);
 	__atomic_store_n(&rec->closed_seq,
 			 __atomic_add_fetch(&totals->closes, 1, __ATOMIC_RELAXED),

@@ -227,6 +227,7 @@ life_exit(void)
 	life_shut(FLUSH_EXIT);
 	if (!process->joined)
 		return false;
+	stream_ended();
 	last = region_leave(ENDED_EXIT) == 0;
 	process->joined = false;
 	return last;

@@ -134,6 +134,12 @@ share_close(int fd, uint64_t cookie)
 	return was.cookie != 0;
 }
 
+bool
+share_counted(const struct stream *s)
+{
+	return heir_of(stream_fd(s), stream_cold(s)->cookie) != NULL;
+}
+
 void
 share_close_range(unsigned first, unsigned last)
 {

@@ -31,6 +31,9 @@ enum sharing share_ask(struct stream *s);
  * has counted it, and how it was set, is remembered. False: it is new here. */
 bool share_inherited(struct stream *s, enum role *role);
 
+/* The record that has counted it is closed by its last holder. */
+bool share_counted(const struct stream *s);
+
 /* The number is about to be closed, or has been, unseen; `cookie` 0: whatever it is. True: some other
  * process may have it open, and the record that counted it is closed by the last of them. */
 bool share_close(int fd, uint64_t cookie);

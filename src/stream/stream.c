@@ -38,8 +38,22 @@ close_record(const struct stream *s, uint64_t cookie)
 	struct record *rec = stream_record(s);
 	bool others = share_close(stream_fd(s), cookie);
 
-	if (rec != &stream_uncounted && (rec->again || !others))
+	if (rec != &stream_uncounted && (rec->again || !others) && !process->ended)
 		region_close(rec, sys_now_ns(), self.tid);
+}
+
+void
+stream_ended(void)
+{
+	for (unsigned i = 0; i < NR_LEAVES; i++)
+		for (int j = 0; stream_leaf[i] && j < LEAF_LEN; j++) {
+			const struct stream *s = &stream_leaf[i][j];
+			struct record *rec = stream_record(s);
+
+			if (s->state == STATE_OPEN && rec != &stream_uncounted &&
+			    (rec->again || !share_counted(s)))
+				region_close(rec, sys_now_ns(), self.tid);
+		}
 }
 
 /* With the section entered, and nothing held any more: empties the record. Returns whether it was open.

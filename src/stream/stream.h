@@ -274,6 +274,10 @@ number_stays_plain(int fd)
 void stream_close_begin(int fd);
 void stream_close_end(int fd);
 
+/* The process ends: whoever has made its records counts them as closed; what is still written is
+ * counted, too. */
+void stream_ended(void);
+
 /* The number has a duplicate from now on, or a stdio stream of its own (dup, fdopen). */
 void stream_leave(int fd);
 

@@ -254,6 +254,27 @@ an_exit_flushes_once_and_for_good(void **state)
 	assert_false(life_exit());
 }
 
+/* Its stream is closed in the record, once; what is written after that counts still. */
+static void
+an_exit_closes_what_is_open(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+	uint64_t *closed = &region_get()->totals.closed[ROLE_ACCEPTED], before = *closed;
+	struct record *rec = s->rec;
+	uint64_t bytes;
+
+	(void)state;
+	life_exit();
+	assert_int_equal(rec->state, RECORD_CLOSED);
+	assert_int_equal(*closed, before + 1);
+	bytes = rec->flow[SENT].native_bytes;
+	app_write(s, "b");
+	assert_int_equal(rec->flow[SENT].native_bytes, bytes + 1);
+	stream_close_begin(A);
+	stream_close_end(A);
+	assert_int_equal(*closed, before + 1);
+}
+
 static void
 a_passed_descriptor_is_shared_for_good(void **state)
 {
@@ -311,6 +332,7 @@ main(void)
 		T(a_vfork_child_touches_nothing),
 		T(a_failed_exec_goes_on),
 		T(an_exit_flushes_once_and_for_good),
+		T(an_exit_closes_what_is_open),
 		T(a_passed_descriptor_is_shared_for_good),
 		T(a_single_thread_is_left_when_asked),
 		T(after_seccomp_every_call_is_native),
