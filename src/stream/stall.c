@@ -33,6 +33,19 @@ less(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
+/* All that is queued is on its way, none of it is lost, the congestion window holds more, and the
+ * way is not full: less than half of the round trip is spent in queues. This is the kernel's own test
+ * for a sender that sends less than it could (tcp_rate_check_app_limited), in which the round trip
+ * stands in for the queue of the device. */
+static bool
+starved(const struct tcp_info *info)
+{
+	return info->tcpi_ca_state == TCP_CA_Open &&
+	       info->tcpi_notsent_bytes < info->tcpi_snd_mss &&
+	       info->tcpi_unacked < info->tcpi_snd_cwnd &&
+	       info->tcpi_rtt / 2 < info->tcpi_min_rtt;
+}
+
 /* The kernel's clocks so far; all 0 where it has none. */
 static struct stall_clocks
 clocks(const struct stream *s)
@@ -44,7 +57,7 @@ clocks(const struct stream *s)
 	    sys_getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return (struct stall_clocks){ 0 };
 	return (struct stall_clocks){ info.tcpi_busy_time, info.tcpi_rwnd_limited,
-				      info.tcpi_sndbuf_limited };
+				      info.tcpi_sndbuf_limited, starved(&info) };
 }
 
 static bool
@@ -55,21 +68,24 @@ claim(struct stream *s, uint8_t from)
 }
 
 /* Adds what the clocks grew since they were last read, in an episode's `ns`, and returns which grew
- * most. In a call that waited they may have been read long before it: no more than `ns`. */
+ * most. In a call that waited they may have been read long before it: no more than `ns`.
+ * `is_starved`, while the buffer is full: then what no clock claims is the buffer's doing too. The
+ * kernel's clock for it starts only if something is sent after the write was refused, and never in
+ * slow start. */
 static enum cause
-grow(struct stream_cold *cold, struct stall_clocks now, uint64_t ns)
+grow(struct stream_cold *cold, struct stall_clocks now, bool is_starved, uint64_t ns)
 {
 	const struct stall_clocks *seen = &cold->stall_seen;
-	uint64_t most = ns + JIFFY_NS, grown[CAUSE_UNKNOWN];
+	uint64_t most = ns + JIFFY_NS, rest, grown[CAUSE_UNKNOWN] = { 0 };
 	enum cause cause = CAUSE_UNKNOWN;
 
 	grown[CAUSE_PEER] = least(less(now.rwnd_us, seen->rwnd_us) * 1000, most);
 	most -= grown[CAUSE_PEER];
 	grown[CAUSE_LOCAL] = least(less(now.sndbuf_us, seen->sndbuf_us) * 1000, most);
 	most -= grown[CAUSE_LOCAL];
-	grown[CAUSE_NETWORK] = less(less(now.busy_us, seen->busy_us) * 1000,
-				    grown[CAUSE_PEER] + grown[CAUSE_LOCAL]);
-	grown[CAUSE_NETWORK] = least(grown[CAUSE_NETWORK], most);
+	rest = less(less(now.busy_us, seen->busy_us) * 1000,
+		    grown[CAUSE_PEER] + grown[CAUSE_LOCAL]);
+	grown[is_starved ? CAUSE_LOCAL : CAUSE_NETWORK] += least(rest, most);
 	for (unsigned i = 0; i < CAUSE_UNKNOWN; i++) {
 		cold->stall_grown_ns[i] += grown[i];
 		if (grown[i] > (cause == CAUSE_UNKNOWN ? 0 : grown[cause]))
@@ -133,7 +149,7 @@ bring_up(struct stream *s, int64_t now_ns)
 	enum cause cause = CAUSE_PEER;
 
 	if (s->options & OPTION_TCP) {
-		cause = grow(cold, clocks(s),
+		cause = grow(cold, clocks(s), cold->stall_seen.starved,
 			     less((uint64_t)now_ns, (uint64_t)cold->stall_seen_ns));
 		ns = least(ns,
 			   less(cold->stall_seen.busy_us, cold->stall_busy_us) * 1000 +
@@ -258,6 +274,7 @@ void
 stall_returned(struct stream *s, int64_t start_ns, int64_t end_ns, bool waited)
 {
 	struct stream_cold *cold = stream_cold(s);
+	struct stall_clocks now;
 	int64_t since = __atomic_exchange_n(&cold->waiting_ns, 0, __ATOMIC_SEQ_CST);
 	uint64_t ns = less((uint64_t)end_ns, (uint64_t)since);
 
@@ -272,7 +289,8 @@ stall_returned(struct stream *s, int64_t start_ns, int64_t end_ns, bool waited)
 	count_episode(stream_record(s), ns);
 	if (!claim(s, QUIET))
 		return;
-	grow(cold, clocks(s), ns);
+	now = clocks(s); /* it has just filled the buffer again */
+	grow(cold, now, now.starved, ns);
 	cold->stall_ns += ns;
 	share(s, cold->stall_ns);
 	__atomic_store_n(&s->stalled, QUIET, __ATOMIC_RELEASE);

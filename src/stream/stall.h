@@ -9,7 +9,8 @@
  * application that comes back late is not a slow peer.
  *
  * Its cause, on TCP: the time of all episodes of the stream is shared out as the kernel's clocks grew
- * in them: tcpi_rwnd_limited peer, tcpi_sndbuf_limited local, the rest of tcpi_busy_time network.
+ * in them: tcpi_rwnd_limited peer, tcpi_sndbuf_limited local; the rest of tcpi_busy_time is local as
+ * well where the full buffer was all on its way and the network would have taken more, else network.
  * Less than a jiffy waits for the next episode; what waits at the close is unknown. On AF_UNIX
  * always the peer. Each look does this for the running ones too. What a cause was given it keeps.
  * Threads: any. Signals: safe. */

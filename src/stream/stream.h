@@ -112,9 +112,10 @@ struct stream {
 _Static_assert(offsetof(struct stream, r) == 64 && sizeof(struct stream) == 128,
 	       "one cache line a half");
 
-/* Of TCP_INFO, in microseconds. */
+/* Of TCP_INFO, in microseconds; and whether the network would have taken more than there was. */
 struct stall_clocks {
 	uint64_t busy_us, rwnd_us, sndbuf_us;
+	bool starved;
 };
 
 struct stream_cold {

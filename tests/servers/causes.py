@@ -18,6 +18,7 @@ BLOCK = bytes(131072)
 STALL = 1.0
 STALLS = 200
 LINK = "10.213.17"
+SMALL, LARGE = 4096, 1 << 20
 READER = "import socket, sys\n" \
     "sock = socket.create_connection((sys.argv[1], int(sys.argv[2])))\n" \
     "while sock.recv(1 << 20): pass\n"
@@ -37,6 +38,11 @@ class Streams:
         listener.listen()
         self.listeners[kind] = listener
         return listener.getsockname()
+
+    def option(self, kind, level, name, value):
+        """Of the listener, from which its streams have it."""
+        self.listeners[kind].setsockopt(
+            level, name, value.encode() if isinstance(value, str) else value)
 
     def accept(self, kind):
         if self.sock:
@@ -216,39 +222,95 @@ def ran(*command):
 
 
 @contextlib.contextmanager
-def link():
-    """A network namespace behind 8 Mbit/s; None where that is not permitted."""
+def namespace(*commands):
+    """A network namespace reached by what the commands make, in which {name} is its name and
+    that of our device; None where that is not permitted."""
     name = f"weir{os.getpid()}"
-    commands = (f"ip netns add {name}",
-                f"ip link add {name} type veth peer name eth0 netns {name}",
-                f"ip address add {LINK}.1/30 dev {name}",
-                f"ip link set {name} up",
-                f"ip -n {name} address add {LINK}.2/30 dev eth0",
-                f"ip -n {name} link set eth0 up",
-                f"tc qdisc add dev {name} root tbf rate 8mbit burst 16k latency 50ms")
+    commands = ["ip netns add {name}", *commands,
+                f"ip address add {LINK}.1/30 dev {{name}}",
+                "ip link set {name} up",
+                f"ip -n {{name}} address add {LINK}.2/30 dev eth0",
+                "ip -n {name} link set eth0 up"]
     try:
-        refused = next((c for c in commands if not ran(*c.split())), None)
-        yield None if refused else name
+        done = all(ran(*c.format(name=name).split()) for c in commands)
+        yield name if done else None
     finally:
         ran("ip", "link", "delete", name)
         ran("ip", "netns", "delete", name)
 
 
+def slow_link():
+    """One behind 8 Mbit/s."""
+    return namespace("ip link add {name} type veth peer name eth0 netns {name}",
+                     "tc qdisc add dev {name} root tbf rate 8mbit burst 16k latency 50ms")
+
+
+@contextlib.contextmanager
+def long_link():
+    """The same behind 40 ms there and back, and 40 Mbit/s."""
+    ours, theirs = f"weir{os.getpid()}", f"wire{os.getpid()}"
+    with subprocess.Popen([sys.executable, os.path.join(os.path.dirname(__file__), "relay.py"),
+                           ours, theirs],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL) as relay:
+        relay.stdout.readline()
+        with namespace(f"ip link set {theirs} netns {{name}}",
+                       f"ip -n {{name}} link set {theirs} name eth0") as name:
+            yield name
+
+
+def cubic_is_there():
+    with socket.socket() as sock:
+        try:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
+        except OSError:
+            return False
+    return True
+
+
+def flooded(server, kind, name, address):
+    """Two seconds of all that a reader in the namespace takes: the part of each cause."""
+    with subprocess.Popen(["ip", "netns", "exec", name, sys.executable, "-c", READER,
+                           address[0], str(address[1])]) as reader:
+        inode = server.ask("accept", kind)
+        truth = server.ask("flood", 2.0) * 1000
+        _, spent, causes = sent(server, inode)
+        require(reader.wait(watched.TIMEOUT) == 0, "the reader failed")
+    require(0.5 * truth <= spent <= 1.1 * truth,
+            f"{kind} link: {spent} of {truth:.0f} ms are told")
+    return {cause: ms / spent for cause, ms in causes.items()}
+
+
 def a_slow_link(server):
-    with link() as name:
+    with slow_link() as name:
         if not name:
             return "left out: a slow link, no network namespace with tbf"
-        address = server.ask("listen", "link", [f"{LINK}.1", 0])
-        with subprocess.Popen(["ip", "netns", "exec", name, sys.executable, "-c", READER,
-                               address[0], str(address[1])]) as reader:
-            inode = server.ask("accept", "link")
-            truth = server.ask("flood", 2.0) * 1000
-            _, spent, causes = sent(server, inode)
-            require(reader.wait(watched.TIMEOUT) == 0, "the reader failed")
-        require(0.5 * truth <= spent <= 1.1 * truth,
-                f"slow link: {spent} of {truth:.0f} ms are told")
-        require(causes["network"] >= 0.5 * spent, f"slow link: {causes} of {spent}")
-        return f"{causes['network'] / spent:.0%} network over a slow link"
+        address = server.ask("listen", "slow", [f"{LINK}.1", 0])
+        causes = flooded(server, "slow", name, address)
+        require(causes["network"] >= 0.5, f"slow link: {causes}")
+        return f"{causes['network']:.0%} network over a slow link"
+
+
+def a_small_buffer(server):
+    """Over a long way, where the kernel could send more than SO_SNDBUF lets it have; and one
+    that is large enough."""
+    if not cubic_is_there():
+        return "left out: a small SO_SNDBUF, no cubic"
+    with long_link() as name:
+        if not name:
+            return "left out: a small SO_SNDBUF, no network namespace with TUN"
+        address = server.ask("listen", "long", [f"{LINK}.1", 0])
+        server.ask("option", "long", socket.IPPROTO_TCP, socket.TCP_CONGESTION, "cubic")
+        # What Nagle keeps back may grow, beyond SO_SNDBUF, and go when the window opens.
+        server.ask("option", "long", socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        shares = []
+        for size in SMALL, LARGE:
+            server.ask("option", "long", socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+            shares.append(flooded(server, "long", name, address)["local"])
+        small, large = shares
+        require(small >= 0.5 > large,
+                f"SO_SNDBUF of {SMALL}: {small:.0%} local, of {LARGE}: {large:.0%}")
+        return f"{small:.0%} local with a small SO_SNDBUF, {large:.0%} with a large one"
 
 
 def test(server):
@@ -260,9 +322,9 @@ def test(server):
     share = many_stalls(server, tcp)
     received(server, tcp, 0)
     received(server, tcp, 100)
-    slow = a_slow_link(server)
+    links = f"{a_slow_link(server)}; {a_small_buffer(server)}"
     server.end()
-    return f"who stalled, and how long; {share:.0%} of short stalls peer; {slow}"
+    return f"who stalled, and how long; {share:.0%} of short stalls peer; {links}"
 
 
 watched.main(serve, test)

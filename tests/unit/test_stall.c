@@ -217,6 +217,91 @@ the_clock_that_grew_is_the_cause(void **state)
 	assert_int_equal(cause_ns(s, CAUSE_NETWORK), 110 * MS);
 }
 
+/* A way of 40 ms, and of what may be on it half is. */
+static const struct tcp_info half_used = { .tcpi_snd_mss = 1448,
+					   .tcpi_unacked = 5,
+					   .tcpi_snd_cwnd = 10,
+					   .tcpi_rtt = 41000,
+					   .tcpi_min_rtt = 40000 };
+
+/* What of an episode of 80 ms that begins in the state `info`, and in which the kernel's clocks show
+ * only that it was busy, is local. */
+static uint64_t
+local_ns(struct tcp_info info)
+{
+	struct stream *s = accepted_with(&info);
+	uint64_t ns;
+
+	stall_begin(s);
+	fake.now_ns += 80 * MS;
+	info = half_used; /* writable: the buffer is no longer full, and says nothing */
+	info.tcpi_busy_time = 80000;
+	stall_end(s);
+	ns = cause_ns(s, CAUSE_LOCAL);
+	assert_int_equal(ns + cause_ns(s, CAUSE_NETWORK), 80 * MS);
+	stream_forget(A);
+	return ns;
+}
+
+static void
+a_full_buffer_that_leaves_the_way_half_used_is_local(void **state)
+{
+	struct tcp_info info = half_used;
+
+	(void)state;
+	assert_int_equal(local_ns(info), 80 * MS);
+	info.tcpi_notsent_bytes = 1447; /* Nagle's */
+	assert_int_equal(local_ns(info), 80 * MS);
+	info.tcpi_notsent_bytes = 1448;
+	assert_int_equal(local_ns(info), 0);
+	info = half_used;
+	info.tcpi_unacked = 10; /* the window is full */
+	assert_int_equal(local_ns(info), 0);
+	info = half_used;
+	info.tcpi_rtt = 80000; /* queues are */
+	assert_int_equal(local_ns(info), 0);
+	info = half_used;
+	info.tcpi_ca_state = TCP_CA_Recovery;
+	assert_int_equal(local_ns(info), 0);
+	assert_int_equal(local_ns((struct tcp_info){ 0 }), 0); /* an old kernel */
+}
+
+/* The state at a look holds from then on. */
+static void
+what_a_look_finds_starved_is_local_from_then_on(void **state)
+{
+	struct tcp_info info = half_used;
+	struct stream *s = accepted_with(&info);
+
+	(void)state;
+	info.tcpi_notsent_bytes = 50000;
+	stall_begin(s);
+	for (int i = 0; i < 2; i++) {
+		fake.now_ns += 40 * MS;
+		info.tcpi_busy_time += 40000;
+		info.tcpi_notsent_bytes = 0;
+		stall_look(0);
+		assert_int_equal(s->rec->blocked, i ? CAUSE_LOCAL : CAUSE_NETWORK);
+	}
+	stall_end(s);
+	assert_int_equal(cause_ns(s, CAUSE_NETWORK), 40 * MS);
+	assert_int_equal(cause_ns(s, CAUSE_LOCAL), 40 * MS);
+}
+
+/* No reading of when it began to wait: it has filled the buffer again by now. */
+static void
+a_call_that_waited_for_a_small_buffer_is_local(void **state)
+{
+	struct tcp_info info = half_used;
+	struct stream *s = accepted_with(&info);
+
+	(void)state;
+	info.tcpi_busy_time = 90000000;
+	stall_may_wait(s, fake.now_ns);
+	stall_returned(s, fake.now_ns, fake.now_ns + 80 * MS, true);
+	assert_int_equal(cause_ns(s, CAUSE_LOCAL), 80 * MS);
+}
+
 /* The clock steps once in two episodes; what is less than a step waits for the next. */
 static void
 short_episodes_are_carried_over(void **state)
@@ -382,6 +467,9 @@ main(void)
 		T(one_that_returned_at_once_is_no_episode),
 		T(the_look_ends_those_of_writable_streams),
 		T(the_clock_that_grew_is_the_cause),
+		T(a_full_buffer_that_leaves_the_way_half_used_is_local),
+		T(what_a_look_finds_starved_is_local_from_then_on),
+		T(a_call_that_waited_for_a_small_buffer_is_local),
 		T(short_episodes_are_carried_over),
 		T(what_waits_at_the_close_is_unknown),
 		T(a_call_that_waited_has_a_cause),
