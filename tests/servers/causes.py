@@ -51,12 +51,12 @@ class Streams:
         self.shortened = 0
         return os.fstat(self.sock.fileno()).st_ino
 
-    def fill(self):
+    def fill(self, length=len(BLOCK)):
         """Until it is refused: the time."""
         self.sock.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.shortened += self.sock.send(BLOCK) < len(BLOCK)
+                self.shortened += self.sock.send(BLOCK[:length]) < length
         return time.monotonic()
 
     def episode(self):
@@ -72,13 +72,13 @@ class Streams:
         of its own if the next goes well."""
         return sum(self.episode() for _ in range(number)), self.shortened
 
-    def flood(self, seconds):
-        """Sends for so long: all the time that it was refused."""
+    def flood(self, seconds, length):
+        """Sends for so long, so much at a time: all the time that it was refused."""
         end, refused = time.monotonic() + seconds, 0.0
         ready = select.poll()
         ready.register(self.sock, select.POLLOUT)
         while time.monotonic() < end:
-            began = self.fill()
+            began = self.fill(length)
             require(ready.poll(watched.TIMEOUT * 1000), "never writable")
             refused += time.monotonic() - began
         self.sock.shutdown(socket.SHUT_WR)
@@ -268,12 +268,12 @@ def cubic_is_there():
     return True
 
 
-def flooded(server, kind, name, address):
+def flooded(server, kind, name, address, length=len(BLOCK)):
     """Two seconds of all that a reader in the namespace takes: the part of each cause."""
     with subprocess.Popen(["ip", "netns", "exec", name, sys.executable, "-c", READER,
                            address[0], str(address[1])]) as reader:
         inode = server.ask("accept", kind)
-        truth = server.ask("flood", 2.0) * 1000
+        truth = server.ask("flood", 2.0, length) * 1000
         _, spent, causes = sent(server, inode)
         require(reader.wait(watched.TIMEOUT) == 0, "the reader failed")
     require(0.5 * truth <= spent <= 1.1 * truth,
@@ -306,7 +306,7 @@ def a_small_buffer(server):
         shares = []
         for size in SMALL, LARGE:
             server.ask("option", "long", socket.SOL_SOCKET, socket.SO_SNDBUF, size)
-            shares.append(flooded(server, "long", name, address)["local"])
+            shares.append(flooded(server, "long", name, address, SMALL)["local"])
         small, large = shares
         require(small >= 0.5 > large,
                 f"SO_SNDBUF of {SMALL}: {small:.0%} local, of {LARGE}: {large:.0%}")
