@@ -123,6 +123,9 @@ region_nr_records(void)
 bool
 pid_gone(uint32_t pid)
 {
+	/* Of the rest the kernel takes some for groups, or for everybody. */
+	if (!pid || pid > INT32_MAX)
+		return pid != 0;
 	return sys_call(SYS_kill, (int)pid, 0, 0, 0, 0, 0) == -ESRCH;
 }
 

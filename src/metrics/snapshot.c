@@ -5,6 +5,10 @@
 #include "metrics/dead.h"
 #include <string.h>
 
+/* Cookies that a hostile member has chosen to meet at one place of the table would make a search as
+ * long as there are streams. Others, at most half of the places, do not come near so many. */
+enum { MOST_PROBES = 512 };
+
 enum { OPEN_TRIES = 8 };
 
 struct last_look {
@@ -16,6 +20,20 @@ static uint32_t
 bounded(uint32_t n, uint32_t max)
 {
 	return n < max ? n : max;
+}
+
+/* Of the region anything is read once: what is read twice may be two things. */
+static uint32_t
+mark(const uint32_t *used, uint32_t max)
+{
+	return bounded(__atomic_load_n(used, __ATOMIC_RELAXED), max);
+}
+
+/* One of a set of `nr`. */
+static uint8_t
+one_of(const uint8_t *p, unsigned nr)
+{
+	return (uint8_t)bounded(__atomic_load_n(p, __ATOMIC_RELAXED), nr - 1);
 }
 
 UNSYNCED static void
@@ -62,11 +80,10 @@ view_stream(struct snapshot *snap, struct stream_view *s, const struct record *r
 	s->pid = rec->pid;
 	s->fd = rec->fd;
 	s->role = rec->role % NR_ROLES;
-	s->family = (uint8_t)bounded(rec->family, NR_FAMILIES - 1);
-	s->mode = (uint8_t)bounded(rec->mode, NR_MODES - 1);
-	s->bypass = (uint8_t)bounded(rec->bypass, NR_BYPASSES - 1);
-	s->blocked = (uint8_t)bounded(__atomic_load_n(&rec->blocked, __ATOMIC_RELAXED),
-				      NR_CAUSES - 1);
+	s->family = one_of(&rec->family, NR_FAMILIES);
+	s->mode = one_of(&rec->mode, NR_MODES);
+	s->bypass = one_of(&rec->bypass, NR_BYPASSES);
+	s->blocked = one_of(&rec->blocked, NR_CAUSES);
 	s->age_ns = view_less(end_ns, s->opened_ns);
 	for (int d = 0; d < NR_DIRS; d++) {
 		s->chunk[d] = rec->chunk[d];
@@ -108,18 +125,19 @@ join_stream(struct stream_view *to, const struct stream_view *s)
 	*to = sum;
 }
 
-/* The place in the table where the cookie is or belongs. */
+/* The place in the table where the cookie is or belongs; NULL: it goes without. */
 static uint32_t *
 join_find(struct snapshot *snap, uint64_t cookie)
 {
 	uint32_t at = (uint32_t)(cookie * 0x9e3779b97f4a7c15u >> 32);
 
-	for (;; at++) {
-		uint32_t *p = &snap->join[at % snap->join_cap];
+	for (uint32_t i = 0; i < MOST_PROBES; i++) {
+		uint32_t *p = &snap->join[(at + i) % snap->join_cap];
 
 		if (!*p || snap->streams[*p - 1].cookie == cookie)
 			return p;
 	}
+	return NULL;
 }
 
 /* Closed ones are taken if recent, or if an open one needs them to be whole. */
@@ -174,9 +192,7 @@ count_open(struct snapshot *snap, struct region *region)
 	uint64_t open = 1, counted = 0;
 
 	for (int tries = 0; open != counted && tries < OPEN_TRIES; tries++) {
-		uint32_t used =
-			bounded(__atomic_load_n(&region->records_used, __ATOMIC_RELAXED),
-				region_nr_records());
+		uint32_t used = mark(&region->records_used, region_nr_records());
 
 		memset(snap->open, 0, sizeof snap->open);
 		counted = open = 0;
@@ -187,8 +203,7 @@ count_open(struct snapshot *snap, struct region *region)
 				    RECORD_OPEN ||
 			    rec->again)
 				continue;
-			snap->open[rec->role % NR_ROLES]
-				  [bounded(rec->mode, NR_MODES - 1)]++;
+			snap->open[rec->role % NR_ROLES][one_of(&rec->mode, NR_MODES)]++;
 			counted++;
 		}
 		for (int r = 0; r < NR_ROLES; r++) {
@@ -259,7 +274,7 @@ read_accept_queue(struct snapshot *snap, const struct member *m)
 static void
 read_members(struct snapshot *snap, struct region *region)
 {
-	uint32_t used = bounded(region->members_used, NR_MEMBERS);
+	uint32_t used = mark(&region->members_used, NR_MEMBERS);
 
 	for (uint32_t i = 0; i < used; i++) {
 		const struct member *m = &region->members[i];
@@ -326,7 +341,7 @@ add_sizes(struct snapshot *snap, const struct tally *tally, unsigned bits)
 static void
 read_sizes(struct snapshot *snap, struct region *region)
 {
-	uint32_t used = bounded(region->tallies_used, NR_TALLIES);
+	uint32_t used = mark(&region->tallies_used, NR_TALLIES);
 
 	for (uint32_t i = 0; i < used; i++)
 		for (unsigned bits = 0; bits < NR_SIZE_BITS; bits++)
@@ -391,7 +406,7 @@ snapshot_take(struct snapshot *snap)
 
 	if (!region)
 		return false;
-	used = bounded(__atomic_load_n(&region->records_used, __ATOMIC_RELAXED), nr);
+	used = mark(&region->records_used, nr);
 	if (!reserve(snap, nr, used))
 		return false;
 	snap->number++;

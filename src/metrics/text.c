@@ -92,7 +92,8 @@ buckets(struct text *t, const uint64_t *bounds, const uint64_t *counts, int nr,
 	uint64_t sum = 0;
 
 	for (int i = 0; i <= nr; i++) {
-		sum += counts[i];
+		/* Whatever stands in the region: no bucket is less than the one before. */
+		sum = counts[i] > UINT64_MAX - sum ? UINT64_MAX : sum + counts[i];
 		out_str(t->out, t->name);
 		out_str(t->out, "_bucket{le=\"");
 		if (i < nr)

@@ -15,7 +15,7 @@ void
 count_native(struct stream *s, enum dir dir, uint64_t went)
 {
 	struct flow *flow = &stream_record(s)->flow[dir];
-	uint32_t chunk = stream_record(s)->chunk[dir];
+	uint32_t chunk = count_chunk(s, dir);
 
 	count_add(&flow->native_calls, 1);
 	count_add(&flow->native_bytes, went);

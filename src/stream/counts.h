@@ -18,6 +18,13 @@ count_size(enum size_histogram which, uint64_t len)
 		count_size_shared(which, len);
 }
 
+/* Read once: a hostile member may store a 0 after we looked whether it is one. */
+static inline uint32_t
+count_chunk(struct stream *s, enum dir dir)
+{
+	return __atomic_load_n(&stream_record(s)->chunk[dir], __ATOMIC_RELAXED);
+}
+
 /* A call of the application that was made natively, and moved `went` bytes. */
 void count_native(struct stream *s, enum dir dir, uint64_t went);
 
@@ -58,7 +65,7 @@ static inline void
 count_kernel(struct stream *s, enum dir dir, uint64_t went)
 {
 	struct flow *flow = &stream_record(s)->flow[dir];
-	uint32_t chunk = stream_record(s)->chunk[dir];
+	uint32_t chunk = count_chunk(s, dir);
 
 	count_add(&flow->kernel_calls, 1);
 	if (!went)

@@ -1,5 +1,4 @@
-/* metrics/snapshot: sums that hold, streams that several processes use, and a region full of
- * nonsense. */
+/* metrics/snapshot: sums that hold, and streams that several processes use. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,18 +12,14 @@
 #include "base/config.h"
 #include "base/sys.h"
 #include "in_child.h"
-#include "json_check.h"
-#include "metrics/json.h"
 #include "count/holder.h"
 #include "count/member.h"
 #include "metrics/snapshot.h"
-#include "metrics/text.h"
 
 static struct config settings = { .enabled = true,
 				  .pool_enabled = true,
 				  .metrics = true };
 static struct snapshot snap;
-static struct out out;
 
 static struct record *
 open_one(enum role role, uint64_t cookie)
@@ -319,118 +314,6 @@ IN_CHILD(sums_hold_while_streams_come_and_go)
 		pthread_join(threads[i], NULL);
 }
 
-static uint64_t seed = 88172645463325252u;
-
-static uint64_t
-noise(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
-static void
-fill(void *to, size_t len, uint64_t mask)
-{
-	uint64_t *p = to;
-
-	for (size_t i = 0; i < len / sizeof *p; i++)
-		p[i] = noise() & mask;
-}
-
-static void
-render_all(void)
-{
-	struct stream_query query = { SORT_BLOCKED, STATE_ANY, UINT32_MAX };
-
-	CHECK(snapshot_take(&snap));
-	CHECK(snap.nr_streams <= region_nr_records());
-	for (int f = 0; f < 2; f++) {
-		out_clear(&out);
-		text_metrics(&out, &snap, (enum text_format)f);
-		CHECK(!out.failed && out.len > 4000 && out.len < 200000);
-	}
-	out_clear(&out);
-	json_metrics(&out, &snap);
-	CHECK(json_valid(out.text, out.len));
-	out_clear(&out);
-	json_pool(&out, &snap);
-	CHECK(json_valid(out.text, out.len));
-	out_clear(&out);
-	json_streams(&out, &snap, &query);
-	CHECK(json_valid(out.text, out.len));
-}
-
-/* A hostile member writes what it likes: nothing but false numbers may come of it. */
-IN_CHILD(noise_in_the_region_is_only_noise_in_the_answer)
-{
-	static const uint64_t masks[] = { UINT64_MAX, 0x0303030303030303, 0xff, 0,
-					  UINT64_MAX };
-	struct region *region;
-	enum { RECORDS = 300 };
-
-	begin();
-	region = region_get();
-	for (size_t round = 0; round < sizeof masks / sizeof masks[0] * 4; round++) {
-		uint64_t mask = masks[round / 4];
-
-		fill(region, offsetof(struct region, records), mask);
-		fill(region->records, RECORDS * sizeof region->records[0], mask);
-		for (int i = 0; i < RECORDS && round % 4; i++) {
-			region->records[i].state =
-				round % 2 ? RECORD_OPEN : RECORD_CLOSED;
-			region->records[i].cookie = noise() % 50;
-			region->records[i].pid = getpid();
-			region->records[i].local.bytes[0] = (char)(noise() % 12);
-			region->records[i].local.bytes[1] = 0;
-			region->records[i].closed_seq = region->totals.closes;
-		}
-		region->records_used = round % 3 ? RECORDS : UINT32_MAX;
-		render_all();
-	}
-	snapshot_free(&snap);
-	out_free(&out);
-}
-
-/* Every word by itself at the ends of its range, in a region that is whole otherwise. */
-static void
-words_at_their_ends(void *at, size_t len)
-{
-	static const uint64_t ends[] = { 0,
-					 UINT64_MAX,
-					 INT64_MAX,
-					 UINT64_C(1) << 63,
-					 UINT64_C(0xffffffff) << 32,
-					 UINT32_MAX };
-	uint64_t *word = at, was;
-
-	for (size_t i = 0; i < len / sizeof *word; i++)
-		for (size_t k = 0; k < sizeof ends / sizeof ends[0]; k++) {
-			was = word[i];
-			word[i] = ends[k];
-			render_all();
-			word[i] = was;
-		}
-}
-
-IN_CHILD(no_single_word_of_the_region_breaks_an_answer)
-{
-	struct record *rec;
-	struct region *region;
-
-	begin();
-	region = region_get();
-	rec = open_one(ROLE_ACCEPTED, 1);
-	open_one(ROLE_CONNECTED, 1);
-	region_close(open_one(ROLE_CONNECTED, 2), sys_now_ns(), (uint32_t)sys_gettid());
-	words_at_their_ends(region, offsetof(struct region, members));
-	words_at_their_ends(&region->members[0], sizeof region->members[0]);
-	words_at_their_ends(rec, sizeof *rec);
-	snapshot_free(&snap);
-	out_free(&out);
-}
-
 int
 main(void)
 {
@@ -444,8 +327,6 @@ main(void)
 		cmocka_unit_test(idle_is_the_time_since_bytes_moved),
 		cmocka_unit_test(a_stream_of_two_processes_is_one),
 		cmocka_unit_test(sums_hold_while_streams_come_and_go),
-		cmocka_unit_test(noise_in_the_region_is_only_noise_in_the_answer),
-		cmocka_unit_test(no_single_word_of_the_region_breaks_an_answer),
 	};
 
 	return cmocka_run_group_tests_name("snapshot", tests, NULL, NULL);
