@@ -12,6 +12,9 @@
 
 enum { RING = 4096, BATCH = 32 };
 
+/* A search that finds nothing goes through all there is: not again for this long. */
+enum { SCAN_PAUSE_NS = 1000000000 };
+
 /* Where a role's next records come from. */
 struct spare {
 	uint32_t ring_first, ring_nr; /* records this process closed, oldest first */
@@ -28,6 +31,7 @@ struct own {
 	uint32_t joined;              /* A */
 	uint32_t unseen;              /* of the slot, as far as we know */
 	uint64_t pid_ns;              /* number of our pid namespace; 0 unknown */
+	int64_t tally_ns;             /* A: not to look for a free tally before */
 	uint32_t hand;                /* L: where the next scan begins */
 	uint32_t holder_hand;         /* the same of holders */
 	int64_t holder_reap_ns;       /* A: not to look before for those that ended */

@@ -3,9 +3,6 @@
 #include "count/own.h"
 #include "count/region.h"
 
-/* A scan that finds nothing walks all records: not again for this long. */
-#define SCAN_PAUSE_NS 1000000000
-
 /* While a record is claimed or opening, its state word also names the process that has it:
  * if that dies, the record is not lost. */
 static uint32_t

@@ -25,6 +25,9 @@ static const uint8_t size_shifts[] = { 16, 12, 8 };
 uintptr_t region_word;
 enum { NO_REGION = 1 };
 
+/* Names files, so not in the region. Racing callers store the same. */
+static int first_pid;
+
 struct own *own;
 
 static const uint64_t unwatched;
@@ -80,7 +83,6 @@ region_map(unsigned *shift)
 		region->nr_records = 1u << *shift;
 		region->nr_members = NR_MEMBERS;
 		region->nr_tallies = NR_TALLIES;
-		region->first_pid = sys_getpid();
 		region->started_ns = (uint64_t)sys_now_ns();
 		region->started_wall_ms = (uint64_t)sys_wall_ms();
 		return region;
@@ -97,6 +99,7 @@ region_init(void)
 
 	if (__atomic_load_n(&region_word, __ATOMIC_ACQUIRE))
 		return region_get() != NULL;
+	__atomic_store_n(&first_pid, sys_getpid(), __ATOMIC_RELAXED);
 	if (own_init())
 		region = region_map(&shift);
 	if (region)
@@ -118,6 +121,13 @@ region_nr_records(void)
 	uintptr_t word = __atomic_load_n(&region_word, __ATOMIC_ACQUIRE);
 
 	return word > REGION_SHIFT_MASK ? 1u << (word & REGION_SHIFT_MASK) : 0;
+}
+
+int
+region_first_pid(void)
+{
+	return region_get() ? __atomic_load_n(&first_pid, __ATOMIC_RELAXED)
+			    : sys_getpid();
 }
 
 bool
@@ -147,12 +157,15 @@ mark_raise(uint32_t *mark, uint32_t to)
 		;
 }
 
-/* A free one, or else that of a dead process; 0: the common one. */
+/* A free one, or else that of a dead process; 0: the common one. A thread without one asks at every
+ * call. */
 static uint32_t
 tally_claim(struct region *region)
 {
 	uint32_t me = (uint32_t)sys_getpid();
 
+	if (sys_now_ns() < __atomic_load_n(&own->tally_ns, __ATOMIC_RELAXED))
+		return 0;
 	for (int dead = 0; dead < 2; dead++)
 		for (uint32_t i = 1; i < NR_TALLIES; i++) {
 			uint32_t *owner = &region->tally_owner[i];
@@ -163,6 +176,7 @@ tally_claim(struct region *region)
 			if (word_claim(owner, pid, me))
 				return i;
 		}
+	__atomic_store_n(&own->tally_ns, sys_now_ns() + SCAN_PAUSE_NS, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -190,6 +204,7 @@ region_tally_put(struct tally *t)
 	if (!region || t <= &region->tallies[0] || t >= &region->tallies[NR_TALLIES])
 		return;
 	__atomic_store_n(&region->tally_owner[t - region->tallies], 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&own->tally_ns, 0, __ATOMIC_RELAXED);
 }
 
 unsigned

@@ -230,7 +230,6 @@ struct region {
 	uint32_t nr_records, nr_members,
 		nr_tallies; /* C; readers of an untrusted region use the
 						      * private copies, region_nr_x() */
-	int32_t first_pid;  /* C */
 	uint64_t started_ns, started_wall_ms; /* C */
 	uint32_t records_used; /* A: high-water marks: above them all is 0, */
 	uint32_t members_used, tallies_used, holders_used; /* A: and reading it would
@@ -265,6 +264,8 @@ region_get(void)
 extern const uint64_t *region_watched __attribute__((visibility("hidden")));
 
 uint32_t region_nr_records(void); /* the private truth of how many records are mapped */
+int region_first_pid(
+	void); /* likewise, of the process that mapped it; its own without a region */
 
 /* A record for a stream of this process; NULL: none left, or a handler that interrupted
  * region_open(). The caller fills in fd, family, mode, bypass, again, chunk, cookie, inode and

@@ -19,14 +19,6 @@ struct work {
 	struct out text;
 };
 
-static int
-family_pid(void)
-{
-	struct region *region = region_get();
-
-	return region ? region->first_pid : sys_getpid();
-}
-
 static void
 complain(const char *path, int err)
 {
@@ -41,7 +33,8 @@ look_at_place(struct work *w)
 {
 	struct stat st;
 	char *slash;
-	int ret = config_path(w->path, sizeof w->path, config->at_exit, family_pid());
+	int ret = config_path(w->path, sizeof w->path, config->at_exit,
+			      region_first_pid());
 
 	if (ret < 0)
 		return ret;
@@ -98,7 +91,7 @@ write_file(struct work *w)
 {
 	struct path fresh = { w->fresh, 0, sizeof w->fresh, false };
 	int fd, ret = config_path(w->path, sizeof w->path, config->at_exit,
-				  family_pid());
+				  region_first_pid());
 
 	if (ret < 0)
 		return ret;

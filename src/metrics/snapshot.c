@@ -392,7 +392,7 @@ reserve(struct snapshot *snap, uint32_t nr, uint32_t used)
 static void
 read_start(struct snapshot *snap, struct region *region)
 {
-	snap->first_pid = region->first_pid;
+	snap->first_pid = region_first_pid();
 	snap->started_ns = view_load(&region->started_ns);
 	snap->started_wall_ms = view_load(&region->started_wall_ms);
 	memcpy(&snap->totals, &region->totals, sizeof snap->totals);
