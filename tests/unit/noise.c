@@ -113,10 +113,14 @@ static void
 fill(void *to, size_t len, uint32_t kind)
 {
 	static const uint64_t masks[] = { UINT64_MAX, 0x0303030303030303, 0xff, 0 };
-	uint64_t *p = to;
 
-	for (size_t i = 0; i < len / sizeof *p; i++)
-		p[i] = kind < 4 ? noise_word() & masks[kind] : kind == 4 ? end() : ~0u;
+	for (size_t i = 0; i + 8 <= len; i += 8) {
+		uint64_t word = kind < 4    ? noise_word() & masks[kind]
+				: kind == 4 ? end()
+					    : UINT64_MAX;
+
+		memcpy((char *)to + i, &word, sizeof word);
+	}
 }
 
 static void

@@ -54,6 +54,7 @@ begin(unsigned shift, bool at_end)
 	CHECK(region_init());
 	region_join(0);
 	CHECK(noise_region(shift, at_end));
+	region_lock_file(memfd_create("locks", MFD_CLOEXEC));
 }
 
 /* ---- documents ---- */
@@ -156,6 +157,25 @@ come_and_go(void)
 	count_add(&m->pool[8].hits, 1);
 }
 
+/* Now and then there is a child, which joins. */
+static void
+bear(void)
+{
+	uint32_t born = region_bear();
+	pid_t pid = noise_word() >> 40 & 15 ? -1 : fork();
+	int status;
+
+	if (!pid) {
+		region_join(born);
+		use_record((uint32_t)sys_gettid(), false);
+		region_leave(ENDED_EXIT);
+		_exit(0);
+	}
+	region_born(born, pid);
+	if (pid > 0)
+		CHECK(waitpid(pid, &status, 0) == pid && !status);
+}
+
 static void
 ask_about_others(void)
 {
@@ -184,6 +204,9 @@ call_something(void)
 		break;
 	case 3:
 		use_record(tid, false);
+		break;
+	case 4:
+		bear();
 		break;
 	default:
 		use_record(tid, true);
