@@ -146,6 +146,7 @@ prepare(struct record *rec, enum role role)
 	record_fence();
 	for (int d = 0; d < NR_DIRS; d++) {
 		__atomic_store_n(&rec->rare[d].stall_since_ns, 0, __ATOMIC_RELAXED);
+		__atomic_store_n(&rec->rare[d].running_ns, 0, __ATOMIC_RELAXED);
 		rec->flow_at_open[d] = rec->flow[d];
 		rec->rare_at_open[d] = rec->rare[d];
 		rec->chunk[d] = 0;
@@ -188,6 +189,13 @@ region_publish(struct record *rec)
 	__atomic_store_n(&rec->state, RECORD_OPEN, __ATOMIC_RELEASE);
 }
 
+void
+record_no_stall(struct record *rec)
+{
+	__atomic_store_n(&rec->rare[SENT].stall_since_ns, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&rec->rare[SENT].running_ns, 0, __ATOMIC_SEQ_CST);
+}
+
 static uint64_t
 load(const uint64_t *p)
 {
@@ -200,27 +208,21 @@ less(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-/* Nobody knows when its process ended. A running episode lasted until the last snapshot, which has
- * shown it, or longer, if a look has given more to its causes since. What has no cause then never
- * gets one. */
+/* Nobody knows when its process ended: a running episode lasted as long as was known or shown. What
+ * has no cause then never gets one. */
 void
 record_end_stalls(struct record *rec)
 {
 	struct flow_rare *rare = &rec->rare[SENT];
-	uint64_t since = load(&rare->stall_since_ns);
-	uint64_t stalled = load(&rare->stall_ns), given = 0, shown;
+	uint64_t given = 0;
 
+	if (load(&rare->stall_since_ns)) {
+		count_episode(count_running(rec, 0));
+		record_no_stall(rec);
+	}
 	for (int i = 0; i < NR_CAUSES; i++)
 		given += load(&rare->cause_ns[i]);
-	if (since) {
-		shown = less(load(&region_get()->totals.shown_ns), since);
-		if (shown < less(given, stalled))
-			shown = given - stalled;
-		count_episode(rec, shown);
-		stalled += shown;
-		__atomic_store_n(&rare->stall_since_ns, 0, __ATOMIC_RELAXED);
-	}
-	count_add(&rare->cause_ns[CAUSE_UNKNOWN], less(stalled, given));
+	count_add(&rare->cause_ns[CAUSE_UNKNOWN], less(load(&rare->stall_ns), given));
 }
 
 void

@@ -227,12 +227,33 @@ bucket_ns(const uint64_t *bounds, unsigned nr, uint64_t ns)
 	return i;
 }
 
+uint64_t
+count_running(struct record *rec, uint64_t ns)
+{
+	struct flow_rare *rare = &rec->rare[SENT];
+	uint64_t was = __atomic_load_n(&rare->running_ns, __ATOMIC_RELAXED);
+	uint64_t since = __atomic_load_n(&rare->stall_since_ns, __ATOMIC_RELAXED);
+	uint64_t shown =
+		__atomic_load_n(&region_get()->totals.shown_ns, __ATOMIC_RELAXED);
+
+	if (was == STALL_MOVES) /* killed just then: whichever of the two it was */
+		return 0;
+	if (!was && shown > since && ns < shown - since)
+		ns = shown - since;
+	if (ns <= was)
+		return was;
+	__atomic_store_n(&rare->running_ns, (uint64_t)STALL_MOVES, __ATOMIC_SEQ_CST);
+	count_add(&rare->stall_ns, ns - was);
+	__atomic_store_n(&rare->running_ns, ns > STALL_MOVES ? ns : STALL_MOVES + 1,
+			 __ATOMIC_SEQ_CST);
+	return ns;
+}
+
 void
-count_episode(struct record *rec, uint64_t ns)
+count_episode(uint64_t ns)
 {
 	struct totals *totals = &region_get()->totals;
 
-	count_add(&rec->rare[SENT].stall_ns, ns);
 	count_add(&totals->episode[bucket_ns(episode_bounds_ns, NR_EPISODE_BOUNDS, ns)],
 		  1);
 	count_add(&totals->episode_ns, ns);

@@ -110,11 +110,16 @@ struct flow {
 /* What seldom changes; kept apart so that its pages stay untouched while unused. */
 struct flow_rare {
 	uint64_t stall_events; /* A */
-	uint64_t stall_ns;     /* A: ended episodes */
+	uint64_t stall_ns; /* A: of all episodes, of the running one what was found out */
 	uint64_t stall_since_ns; /* A: begin of the running episode, CLOCK_MONOTONIC; 0 none */
+	uint64_t running_ns; /* A: what of stall_ns is the running episode's; STALL_MOVES */
 	uint64_t cause_ns[NR_CAUSES]; /* A */
 	uint64_t flushes[NR_FLUSHES]; /* A */
 };
+
+/* Of running_ns: for some instructions, in which stall_ns gets its share. 0: nothing of the running
+ * episode is in there yet. */
+enum { STALL_MOVES = 1 };
 
 struct region_addr {
 	uint32_t len; /* 0: none */
@@ -279,6 +284,7 @@ void region_close(struct record *rec, int64_t now_ns, uint32_t tid);
 
 /* Its process is gone, or has closed it: an episode that runs has ended. */
 void record_end_stalls(struct record *rec);
+void record_no_stall(struct record *rec); /* it has ended, and is counted */
 
 /* A tally of the caller's own, or (*shared = true) the common one: then adds are atomic. */
 struct tally *region_tally_get(bool *shared);
@@ -313,8 +319,11 @@ size_bits(uint64_t len)
 /* Which bucket of the histogram that is: the first bound not below. */
 unsigned size_bucket(unsigned bits);
 unsigned bucket_ns(const uint64_t *bounds, unsigned nr, uint64_t ns);
-void count_episode(struct record *rec,
-		   uint64_t ns);     /* of send backpressure: it has ended */
+
+/* Send backpressure: what is known of the running episode (of no look so far: what a snapshot has
+ * shown, at least), and that one of so long has ended. What was counted never falls. */
+uint64_t count_running(struct record *rec, uint64_t ns); /* what is counted of it */
+void count_episode(uint64_t ns);
 enum error_kind error_kind(int err); /* positive errno */
 void count_internal(enum internal_error what);
 void count_error(enum operation op,

@@ -90,7 +90,7 @@ view_stream(struct snapshot *snap, struct stream_view *s, const struct record *r
 		s->flow[d] = now[d];
 		view_since_open(&s->flow[d], rec, (enum dir)d);
 		if (!s->open)
-			s->flow[d].running_ns = 0;
+			s->flow[d].running_ns = s->flow[d].unseen_ns = 0;
 		view_settle(&s->flow[d]);
 	}
 	view_addr(&s->local, &rec->local);
@@ -228,7 +228,7 @@ total_flows(struct snapshot *snap, struct region *region, uint32_t used)
 		for (int d = 0; d < NR_DIRS; d++) {
 			view_read(&now, rec, (enum dir)d, snap->now_ns);
 			if (!open)
-				now.running_ns = 0;
+				now.running_ns = now.unseen_ns = 0;
 			view_settle(&now);
 			view_add(&snap->total[role % NR_ROLES][d], &now);
 		}

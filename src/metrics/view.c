@@ -1,6 +1,8 @@
 #include "metrics/view.h"
 #include "count/own.h"
 
+enum { STALL_TRIES = 64 };
+
 void
 view_add(struct flow_view *to, const struct flow_view *from)
 {
@@ -40,18 +42,33 @@ read_flow(struct flow_view *v, const struct flow *flow)
 	v->chunks = calls + view_load(&flow->chunks);
 }
 
+/* Of an episode at which nobody has looked yet nothing is in the total; it may just get there. */
+static void
+read_stall(struct flow_view *v, const struct flow_rare *rare, uint64_t now_ns)
+{
+	uint64_t counted, since;
+	int tries = 0;
+
+	do {
+		counted = __atomic_load_n(&rare->running_ns, __ATOMIC_SEQ_CST);
+		since = __atomic_load_n(&rare->stall_since_ns, __ATOMIC_SEQ_CST);
+		v->stall_ns = __atomic_load_n(&rare->stall_ns, __ATOMIC_SEQ_CST);
+	} while ((counted == STALL_MOVES ||
+		  counted != __atomic_load_n(&rare->running_ns, __ATOMIC_SEQ_CST)) &&
+		 ++tries < STALL_TRIES);
+	v->running_ns = since ? view_less(now_ns, since) : 0;
+	v->unseen_ns = counted ? 0 : v->running_ns;
+}
+
 void
 view_read(struct flow_view *v, const struct record *rec, enum dir dir, uint64_t now_ns)
 {
 	const struct flow *flow = &rec->flow[dir];
 	const struct flow_rare *rare = &rec->rare[dir];
-	uint64_t since;
 
 	read_flow(v, flow);
 	v->stall_events = view_load(&rare->stall_events);
-	since = view_load(&rare->stall_since_ns);
-	v->stall_ns = view_load(&rare->stall_ns);
-	v->running_ns = since ? view_less(now_ns, since) : 0;
+	read_stall(v, rare, now_ns);
 	for (int i = 0; i < NR_CAUSES; i++)
 		v->cause_ns[i] = view_load(&rare->cause_ns[i]);
 	for (int i = 0; i < NR_FLUSHES; i++)
@@ -62,7 +79,7 @@ void
 view_settle(struct flow_view *v)
 {
 	v->pending = view_less(v->app_bytes, v->kernel_bytes + v->discarded);
-	v->stall_ns += v->running_ns;
+	v->stall_ns += v->unseen_ns;
 }
 
 UNSYNCED void

@@ -11,6 +11,7 @@ struct flow_view {
 	uint64_t stall_events;
 	uint64_t stall_ns;   /* the running episodes included */
 	uint64_t running_ns; /* the longest running episode; 0 none */
+	uint64_t unseen_ns;  /* of it what is yet to be added to stall_ns */
 	uint64_t cause_ns[NR_CAUSES];
 	uint64_t flushes[NR_FLUSHES];
 };

@@ -156,6 +156,7 @@ bring_up(struct stream *s, int64_t now_ns)
 				   JIFFY_NS);
 	}
 	cold->stall_seen_ns = now_ns;
+	ns = count_running(stream_record(s), ns);
 	__atomic_store_n(&stream_record(s)->blocked, (uint8_t)cause, __ATOMIC_RELAXED);
 	share(s, cold->stall_ns + ns);
 	return ns;
@@ -183,9 +184,8 @@ finish(struct stream *s)
 	if (cold->stall_start_ns) { /* 0: the number has a new user */
 		ns = bring_up(s, sys_now_ns());
 		cold->stall_ns += ns;
-		__atomic_store_n(&stream_record(s)->rare[SENT].stall_since_ns, 0,
-				 __ATOMIC_RELEASE);
-		count_episode(stream_record(s), ns);
+		record_no_stall(stream_record(s));
+		count_episode(ns);
 	}
 	counted_until(cold, sys_now_ns());
 	__atomic_store_n(&s->stalled, QUIET, __ATOMIC_RELEASE);
@@ -286,7 +286,8 @@ stall_returned(struct stream *s, int64_t start_ns, int64_t end_ns, bool waited)
 	if (!waited || !region_get() || (since != start_ns && ns < JIFFY_NS))
 		return;
 	count_add(&stream_record(s)->rare[SENT].stall_events, 1);
-	count_episode(stream_record(s), ns);
+	count_add(&stream_record(s)->rare[SENT].stall_ns, ns);
+	count_episode(ns);
 	if (!claim(s, QUIET))
 		return;
 	now = clocks(s); /* it has just filled the buffer again */

@@ -187,6 +187,26 @@ accepted_with(struct tcp_info *info)
 	return s;
 }
 
+/* A snapshot has shown the episode, at which nobody has looked, as it was then; in truth the kernel had
+ * been idle for long. A counter does not fall. */
+static void
+what_was_shown_stays(void **state)
+{
+	struct tcp_info info = { .tcpi_busy_time = 7000000 };
+	struct stream *s = accepted_with(&info);
+
+	(void)state;
+	stall_begin(s);
+	fake.now_ns += 100 * MS;
+	region_get()->totals.shown_ns = (uint64_t)fake.now_ns - 20 * MS;
+	info.tcpi_busy_time += 10000;
+	info.tcpi_rwnd_limited += 10000;
+	stall_end(s);
+	region_get()->totals.shown_ns = 0;
+	assert_int_equal(stalled_ns(s), 80 * MS);
+	assert_int_equal(s->rec->rare[SENT].running_ns, 0);
+}
+
 static void
 the_clock_that_grew_is_the_cause(void **state)
 {
@@ -206,7 +226,7 @@ the_clock_that_grew_is_the_cause(void **state)
 	assert_int_equal(cause_ns(s, CAUSE_PEER), 70 * MS);
 	assert_int_equal(cause_ns(s, CAUSE_LOCAL), 20 * MS);
 	assert_int_equal(cause_ns(s, CAUSE_NETWORK), 10 * MS);
-	assert_int_equal(stalled_ns(s), 0); /* it runs */
+	assert_int_equal(stalled_ns(s), 100 * MS); /* it runs */
 	/* Now all is the network's: the others keep what they were given. */
 	fake.now_ns += 100 * MS;
 	info.tcpi_busy_time += 100000;
@@ -466,6 +486,7 @@ main(void)
 		T(a_write_waits_twice),
 		T(one_that_returned_at_once_is_no_episode),
 		T(the_look_ends_those_of_writable_streams),
+		T(what_was_shown_stays),
 		T(the_clock_that_grew_is_the_cause),
 		T(a_full_buffer_that_leaves_the_way_half_used_is_local),
 		T(what_a_look_finds_starved_is_local_from_then_on),
