@@ -74,8 +74,10 @@ add(struct region *region, struct holder *h, uint32_t slot)
 static void
 close_stream(struct region *region, struct holder *h, uint32_t tid)
 {
+	/* Read once: a hostile member may store another after we looked whether it is one. */
+	uint32_t index = __atomic_load_n(&h->record, __ATOMIC_RELAXED);
 	struct record *rec =
-		h->record < region_nr_records() ? &region->records[h->record] : NULL;
+		index < region_nr_records() ? &region->records[index] : NULL;
 
 	if (rec && rec->cookie == h->cookie &&
 	    rec->holder == (uint32_t)(h - region->holders) + 1 &&

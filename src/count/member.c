@@ -3,9 +3,10 @@
 #include "count/holder.h"
 #include "count/own.h"
 #include <fcntl.h>
-#include <poll.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 /* Where pool counts of a process without a slot go. Nobody reads it. */
 static struct member stand_in;
@@ -34,22 +35,16 @@ pid_namespace(void)
 	return sys_stat("/proc/self/ns/pid", &st) < 0 ? 0 : st.st_ino;
 }
 
-/* Gone, or a zombie. Takes a descriptor for a moment: this is for the serving thread, which has a
- * table of its own, and where there are no locks. */
+/* Gone, or a child of ours that nobody has waited for. Without a descriptor: all of them are the
+ * application's. */
 static bool
 pid_ended(uint32_t pid)
 {
-	struct pollfd pfd = { .events = POLLIN };
-	bool ended;
+	siginfo_t info = { 0 };
 
-	if (pid_gone(pid))
-		return true;
-	pfd.fd = (int)sys_call(SYS_pidfd_open, (int)pid, 0, 0, 0, 0, 0);
-	if (pfd.fd < 0)
-		return false;
-	ended = sys_poll(&pfd, 1, 0) > 0;
-	sys_close(pfd.fd);
-	return ended;
+	return pid_gone(pid) || (sys_call(SYS_waitid, P_PID, (int)pid, (long)&info,
+					  WEXITED | WNOHANG | WNOWAIT, 0, 0) == 0 &&
+				 info.si_pid == (int)pid);
 }
 
 /* A number that was closed unseen may be another file's by now. */

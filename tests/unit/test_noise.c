@@ -13,6 +13,7 @@
 
 #include "base/config.h"
 #include "base/sys.h"
+#include "count/holder.h"
 #include "count/member.h"
 #include "in_child.h"
 #include "json_check.h"
@@ -20,7 +21,14 @@
 #include "noise.h"
 #include "text_check.h"
 
-enum { ROUNDS = 1500, SHIFT = 7, ENOUGH = 20, TOGETHER_MS = 1000, BUSY = 100 };
+enum {
+	ROUNDS = 1500,
+	SHIFT = 7,
+	ENOUGH = 20,
+	TOGETHER_MS = 1000,
+	BUSY = 100,
+	CLOSES = 2000000
+};
 
 /* Of one round, or of one call beside noise, in a process's own time. */
 enum { MOST_MS = 500 };
@@ -187,6 +195,31 @@ ask_about_others(void)
 	region_left(pid, (enum ending)(pid % NR_ENDINGS));
 }
 
+/* A stream that others have too, for a while. */
+static void
+hold(uint32_t tid)
+{
+	struct record *rec = region_open(ROLE_ACCEPTED, tid);
+	uint64_t cookie = 1 + (noise_word() >> 30 & 7);
+	uint32_t holder;
+
+	if (!rec)
+		return;
+	rec->cookie = cookie;
+	region_publish(rec);
+	holder = holder_make(rec, cookie);
+	holder_add(holder, cookie, (uint32_t)(noise_word() >> 30) % (2 * NR_MEMBERS));
+	if (!holder_alone(holder, cookie))
+		holder_reap(holder, cookie);
+	if (noise_word() >> 30 & 1)
+		noise_strew();
+	holder_keeps(rec);
+	holder_passed(holder, cookie);
+	holder_leave(holder, cookie, tid);
+	holder_leave((uint32_t)noise_word(), cookie, tid);
+	holder_end((uint32_t)(noise_word() >> 30) % NR_MEMBERS, tid);
+}
+
 static void
 call_something(void)
 {
@@ -207,6 +240,9 @@ call_something(void)
 		break;
 	case 4:
 		bear();
+		break;
+	case 5:
+		hold(tid);
 		break;
 	default:
 		use_record(tid, true);
@@ -377,6 +413,17 @@ call_all_the_time(void)
 	}
 }
 
+static void
+move_a_holders_record(void)
+{
+	uint32_t *record = &region_get()->holders[0].record;
+
+	while (!stopped()) {
+		__atomic_store_n(record, 0, __ATOMIC_RELAXED);
+		__atomic_store_n(record, UINT32_MAX, __ATOMIC_RELAXED);
+	}
+}
+
 static pid_t
 start(void (*body)(void))
 {
@@ -427,6 +474,26 @@ IN_CHILD(documents_and_calls_go_on_beside_noise)
 	look_at_all(true);
 }
 
+/* Between the look at an index and its use, it is another. */
+IN_CHILD(a_close_beside_noise_stays_in_the_region)
+{
+	uint32_t slot = (begin(SHIFT, true), (uint32_t)region_slot());
+	struct holder *h = &region_get()->holders[0];
+	pid_t noisy;
+
+	watch->stop = 0;
+	noisy = start(move_a_holders_record);
+	for (int i = 0; i < CLOSES; i++) {
+		h->used = 1;
+		h->cookie = 7;
+		h->slots[slot / 64] = UINT64_C(1) << slot % 64;
+		h->nr = 1;
+		holder_leave(1, 7, (uint32_t)sys_gettid());
+	}
+	__atomic_store_n(&watch->stop, 1, __ATOMIC_RELAXED);
+	ends_well(noisy);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -435,6 +502,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(no_single_word_breaks_an_answer),
 		cmocka_unit_test(chosen_cookies_do_not_hold_a_snapshot_up),
 		cmocka_unit_test(documents_and_calls_go_on_beside_noise),
+		cmocka_unit_test(a_close_beside_noise_stays_in_the_region),
 	};
 
 	if (argc > 1)
