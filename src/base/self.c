@@ -2,18 +2,13 @@
 #include <signal.h>
 #include <sys/syscall.h>
 
-enum { PAGE = 4096, GENERATION_CLAIMED = 0xffffffffu };
+enum { GENERATION_CLAIMED = 0xffffffffu };
 
 __thread struct self self __attribute__((tls_model("initial-exec")));
 void (*self_new_process)(void);
 void (*self_vfork_over)(void);
 
-static union {
-	struct process process;
-	char page[PAGE];
-} wiped __attribute__((aligned(PAGE)));
-
-struct process *process = &wiped.process;
+union process_page process_page __attribute__((aligned(PROCESS_PAGE)));
 
 /* In ordinary memory, so that a child's number differs from its parent's. */
 static uint32_t generations;
@@ -21,7 +16,7 @@ static uint32_t generations;
 void
 self_init(void)
 {
-	sys_wipe_on_fork(&wiped, sizeof(wiped));
+	sys_wipe_on_fork(&process_page, sizeof(process_page));
 	process->generation = ++generations;
 }
 

@@ -56,7 +56,9 @@ struct self {
 		};
 		uint64_t owing; /* 0: neither */
 	};
-	struct stream *last; /* O: of the last quick call, while `tally` is there; NULL none */
+	/* O: of the last quick calls on even and on odd numbers, while `tally` is there; NULL none.
+	 * Two: a proxy's calls name its two streams in turn. */
+	struct stream *last[2];
 	uint32_t nr_settled; /* O: entries of settled[] in use, at least */
 	uint32_t nr_owed; /* O: entries in our list of held and borrowed streams; now and
 			      * then more than it has, never 0 where it has some */
@@ -100,7 +102,12 @@ struct process {
 	struct lock heirs;       /* of what a fork copies: stream/share */
 	struct lock lock; /* of all that happens once a process: threads, keeper, joining */
 };
-extern struct process *process HIDDEN; /* C; its page is wiped in a child of any fork */
+enum { PROCESS_PAGE = 4096 };
+extern union process_page { /* wiped in a child of any fork */
+	struct process process;
+	char page[PROCESS_PAGE];
+} process_page HIDDEN;
+static struct process *const process = &process_page.process;
 
 /* Once, from the constructor. */
 void self_init(void);

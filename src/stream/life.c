@@ -187,7 +187,7 @@ life_vfork(void)
 	if (self.tally)
 		region_tally_put(self.tally);
 	self.tally = NULL;
-	self.last = NULL;
+	self.last[0] = self.last[1] = NULL;
 }
 
 void

@@ -178,7 +178,7 @@ static inline struct stream *
 stream_quick(int fd)
 {
 	unsigned n = (unsigned)fd;
-	struct stream *leaf, *s = self.last;
+	struct stream *leaf, **last = &self.last[n % 2], *s = *last;
 
 	if (s && s->fd == fd && s->state == STATE_OPEN)
 		return s;
@@ -189,7 +189,7 @@ stream_quick(int fd)
 	s = &leaf[n & ((1 << LEAF_BITS) - 1)];
 	if (!leaf || s->state != STATE_OPEN)
 		return NULL;
-	self.last = s;
+	*last = s;
 	return s;
 }
 

@@ -131,7 +131,7 @@ turn_thread_end(void)
 	if (self.tally)
 		region_tally_put(self.tally);
 	self.tally = NULL;
-	self.last = NULL;
+	self.last[0] = self.last[1] = NULL;
 	if (!thread)
 		return;
 	self.hot = self.hot_read = NULL;
