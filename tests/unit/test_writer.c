@@ -301,12 +301,15 @@ static void
 the_last_stream_is_found_again_while_it_is_that(void **state)
 {
 	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+	struct stream *c = accepted(C, AF_INET);
 
 	(void)state;
 	hold(a, "a"); /* so that the thread has a tally */
 	assert_ptr_equal(stream_quick(A), a);
-	assert_ptr_equal(self.last, a);
 	assert_ptr_equal(stream_quick(B), b);
+	assert_true(self.last[A % 2] == a && self.last[B % 2] == b);
+	assert_ptr_equal(stream_quick(C), c); /* odd, as A */
+	assert_true(self.last[A % 2] == c && self.last[B % 2] == b);
 	assert_ptr_equal(stream_quick(A), a);
 	stream_close_begin(A);
 	assert_null(stream_quick(A));
