@@ -140,8 +140,8 @@ enum { RECORD_STATE_BITS = 3 };
 
 struct record {
 	struct flow flow[NR_DIRS];
-	struct flow_rare rare[NR_DIRS];
 	struct flow flow_at_open[NR_DIRS];
+	struct flow_rare rare[NR_DIRS];
 	struct flow_rare rare_at_open[NR_DIRS];
 	uint32_t state; /* A: enum record_state, and while CLAIMED or OPENING the pid above the
 			 * low bits; stored with release after the rest */
@@ -150,8 +150,8 @@ struct record {
 	uint8_t blocked; /* A: enum cause of the running episode */
 	uint8_t again; /* one more record of a stream that the family has counted already:
 			* its opening and closing are no events of their own */
-	uint32_t holder; /* A: 1 + the entry of holders[] that closes it; 0: its process does */
 	uint32_t chunk[NR_DIRS];
+	uint32_t holder; /* A: 1 + the entry of holders[] that closes it; 0: its process does */
 	uint64_t cookie, inode;
 	uint64_t opened_ns,
 		closed_ns; /* CLOCK_MONOTONIC; region_open() sets the first */
