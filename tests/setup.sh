@@ -5,6 +5,7 @@
 #   tests/setup.sh demo-http  what examples/demo.sh builds and measures with; likewise
 #                             demo-memcached and demo-mosquitto, each with its server
 #   tests/setup.sh test       that, and every real server, client and checker of tests/run.sh
+#   tests/setup.sh suites     what tests/suites/run.sh runs; not part of tests/run.sh
 #
 # Does nothing where all is there. Otherwise needs root or sudo; without either it says what to install and exits 1.
 # No service that it installs is started now or at the next boot: the tests start their own, on their own ports.
@@ -28,8 +29,9 @@ demo-http) packages=("${demo_packages[@]}") ;;
 demo-memcached) packages=("${demo_packages[@]}" memcached) ;;
 demo-mosquitto) packages=("${demo_packages[@]}" mosquitto) ;;
 test) packages=("${test_packages[@]}") ;;
+suites) packages=(libpython3.11-testsuite stress-ng) ;;
 *)
-	sed -n '2,10p' "$0" >&2
+	sed -n '2,11p' "$0" >&2
 	exit 2
 	;;
 esac
