@@ -12,6 +12,7 @@ differ as comments.  Exit status: 0 if nothing failed, 1 if something did.
 import glob
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -91,6 +92,8 @@ def main():
         if name not in SUITES or part and part not in SUITES[name].parts:
             print(f"compare.py: no {name}/{part}; see suites.py", file=sys.stderr)
             sys.exit(2)
+    # Whoever ends the run ends what it started, and its directory, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     scratch = tempfile.mkdtemp(prefix="weir-suites.")
     passed = failed = 0
     try:
