@@ -159,13 +159,21 @@ one_less(struct totals *totals)
 	return 0;
 }
 
+/* What stands in a slot that this thread has taken. No other thread writes the same: a parent that is
+ * late after a fork does not take for its child's what has been given on. */
+static uint32_t
+being_made(void)
+{
+	return MEMBER_BORN | (uint32_t)sys_gettid();
+}
+
 /* The slot's process is no more: noted, unless it said so itself. */
 static void
 end_slot(struct region *region, struct member *m, uint32_t pid)
 {
 	uint32_t left = __atomic_load_n(&m->left, __ATOMIC_RELAXED);
 
-	if (!word_claim(&m->pid, pid, MEMBER_BORN))
+	if (!word_claim(&m->pid, pid, being_made()))
 		return; /* somebody else is about it */
 	if (!left)
 		one_less(&region->totals);
@@ -212,7 +220,7 @@ take_slot(struct region *region, uint32_t slot)
 	struct member *m = &region->members[slot];
 
 	if (__atomic_load_n(&m->pid, __ATOMIC_RELAXED) ||
-	    !word_claim(&m->pid, 0, MEMBER_BORN))
+	    !word_claim(&m->pid, 0, being_made()))
 		return false;
 	mark_raise(&region->members_used, slot + 1);
 	begin_slot(m);
@@ -226,7 +234,7 @@ slots_are_full(void)
 	return own->slots_full_ns && sys_now_ns() - own->slots_full_ns < FULL_NS;
 }
 
-/* A slot that is MEMBER_BORN's; -1: none. Who has said that it leaves is looked at on the way:
+/* A slot that is being made; -1: none. Who has said that it leaves is looked at on the way:
  * where children come and go, nobody else may do so. */
 static int
 slot_claim(struct region *region)
@@ -334,7 +342,7 @@ region_born(uint32_t born, int pid)
 	if (pid < 0)
 		holder_end(born - 1, (uint32_t)sys_gettid());
 	/* Unless the child has been there first. */
-	word_claim(&region->members[born - 1].pid, MEMBER_BORN,
+	word_claim(&region->members[born - 1].pid, being_made(),
 		   pid < 0 ? 0 : (uint32_t)pid);
 }
 

@@ -181,10 +181,10 @@ struct pool_count { /* A: one tier of one process; the first three are gauges */
 	uint64_t buffers, in_use, peak, hits, misses, exhausted;
 };
 
-enum { MEMBER_BORN = 0xffffffffu };
+enum { MEMBER_BORN = 0x80000000u };
 
 struct member {           /* one process of the family: count/member.h */
-	uint32_t pid;     /* A: 0 free; MEMBER_BORN: being made */
+	uint32_t pid;     /* A: 0 free; MEMBER_BORN + its maker's thread: being made */
 	uint32_t claims;  /* A: how often the slot was taken */
 	uint32_t locks;   /* A: odd: its process holds the byte of the slot */
 	uint32_t left;    /* A: 0, or 1 + enum ending: it has said that it goes */

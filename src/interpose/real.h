@@ -83,7 +83,8 @@ int capset(void *header, const void *sets);
 	X(epoll_create1) X(__open_2) X(__openat_2) \
 	X(fdopen) X(fclose) X(freopen) X(freopen64) X(fcloseall) X(vdprintf) \
 	X(__vdprintf_chk) \
-	X(fork) X(_Fork) X(vfork) X(clone) X(posix_spawn) X(posix_spawnp) X(system) \
+	X(fork) X(_Fork) X(vfork) X(clone) X(posix_spawn) X(posix_spawnp) \
+	X(posix_spawn_file_actions_adddup2) X(system) \
 	X(popen) X(daemon) X(forkpty) \
 	X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) \
 	X(exit) X(_exit) X(quick_exit) X(abort) X(__assert_fail) \

@@ -3,6 +3,7 @@
  * native call. */
 #include "interpose/spawn.h"
 #include "interpose/entry.h"
+#include "stream/share.h"
 
 pid_t
 spawn_forked(pid_t pid)
@@ -66,6 +67,8 @@ daemon(int nochdir, int noclose)
 		life_fork_parent(-1);
 		return r;
 	}
+	if (self.ready)
+		self_enter();
 	/* The parent ended inside libc, unseen: the child takes it off the family's count. */
 	if (counted)
 		region_left((uint32_t)parent, ENDED_EXIT);
@@ -167,6 +170,20 @@ posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *act
 	err = real.posix_spawnp(pid, file, actions, attributes, argv, envp);
 	life_spawn_end();
 	return err;
+}
+
+/* What the spawn does with the number in its child nobody sees. It is named just before, as a rule: not
+ * earlier than it became a stream. */
+int
+posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, int fd, int copy)
+{
+	real_ready();
+	if (entry_live() && !metrics_owns(fd)) {
+		life_quiesce(fd, FLUSH_SHARE);
+		share_pass(fd);
+		stream_leave(fd);
+	}
+	return real.posix_spawn_file_actions_adddup2(actions, fd, copy);
 }
 
 int

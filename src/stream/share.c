@@ -339,7 +339,7 @@ walk_streams(uint32_t born, uint32_t after)
 		for (int j = 0; stream_leaf[i] && j < LEAF_LEN; j++) {
 			struct stream *s = &stream_leaf[i][j];
 
-			if (s->state != STATE_OPEN)
+			if (s->state != STATE_OPEN || share_counted(s))
 				continue;
 			section_enter(s);
 			if (s->state == STATE_OPEN)

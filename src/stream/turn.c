@@ -3,6 +3,7 @@
 #include "stream/borrow.h"
 #include "stream/flush.h"
 #include "stream/keeper.h"
+#include "stream/share.h"
 #include <pthread.h>
 
 enum { SLAB_THREADS = 16, NR_SLABS = 256 };
@@ -274,7 +275,8 @@ turn_list(struct stream *s)
 	list_leave();
 	/* Pairs with life_shut(). */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	return listed && !__atomic_load_n(&process->gate, __ATOMIC_RELAXED);
+	return listed && !__atomic_load_n(&process->gate, __ATOMIC_ACQUIRE) &&
+	       stream_private(s); /* a whole fork may have been since that was asked */
 }
 
 void

@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -307,6 +308,28 @@ share_unseen(int fd, char **args)
 	return 0;
 }
 
+/* share-spawn FAMILY: a spawn gives its child a copy of a stream that is closed on exec. */
+static int
+share_spawn(int fd, char **args)
+{
+	char *const argv[] = { "sleep", "60", NULL };
+	posix_spawn_file_actions_t actions;
+	pid_t pid;
+
+	(void)fd;
+	make((char *[]){ "", args[0] });
+	look("before");
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_adddup2(&actions, stream, STDIN_FILENO);
+	if (posix_spawn(&pid, "/bin/sleep", &actions, NULL, argv, environ))
+		result("posix_spawn", -1);
+	posix_spawn_file_actions_destroy(&actions);
+	look("while");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return 0;
+}
+
 /* share-many FAMILY: a hundred streams, and children that live side by side. */
 static int
 share_many(int fd, char **args)
@@ -405,6 +428,7 @@ const struct command share_commands[] = {
 	{ "share-orphan", share_orphan, NOTHING },
 	{ "share-grandchild", share_grandchild, NOTHING },
 	{ "share-unseen", share_unseen, NOTHING },
+	{ "share-spawn", share_spawn, NOTHING },
 	{ "share-many", share_many, NOTHING },
 	{ "share-storm", share_storm, NOTHING },
 	{ 0 },

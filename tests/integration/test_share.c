@@ -122,6 +122,8 @@ static const struct sharing sharings[] = {
 	  "while: sent\nafter: held\n" },
 	{ "not_while_an_unseen_child_lives", "share-unseen %s",
 	  "before: held\nwhile: sent\n" },
+	{ "not_while_a_spawned_child_has_a_copy", "share-spawn %s",
+	  "before: held\nwhile: sent\n" },
 	{ "on_each_of_many", "share-many %s",
 	  "after: held\nafter: held\nafter: held\nafter: held\nafter: held\n"
 	  "after: held\nafter: held\nafter: held\nafter: held\nafter: held\n" },
