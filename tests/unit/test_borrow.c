@@ -412,6 +412,27 @@ pipelined_input_is_evidence_and_nobody_waits_yet(void **state)
 	assert_true(s->awaited);
 }
 
+/* That thread may be about to take from it, without the lock. */
+static void
+a_read_of_another_thread_is_native_and_ends_the_borrow(void **state)
+{
+	struct stream *s = borrowing(A, AF_INET);
+	struct self first = self;
+
+	(void)state;
+	self = (struct self){ 0 };
+	fake.tid++;
+	self_enter();
+	assert_read(s, "ijkl", 4);
+	assert_int_equal(in_kernel(s), sizeof(alphabet) - 1 - 12);
+	assert_false(stream_borrowed(s));
+	fake.tid--;
+	self = first;
+	assert_read(s, "mnop", 4);
+	assert_int_equal(in_kernel(s), sizeof(alphabet) - 1 - 16);
+	assert_false(stream_borrowed(s)); /* it would not pay */
+}
+
 /* The keeper settles at the borrow's delay, which is over before that of what was held later. To
  * do so it takes the held bytes from their owner, who then forgot them: they never left. */
 static void
@@ -634,6 +655,7 @@ main(void)
 		T(a_peek_that_finds_nothing_is_no_answer),
 		T(a_blocking_read_that_finds_nothing_waits_natively),
 		T(pipelined_input_is_evidence_and_nobody_waits_yet),
+		T(a_read_of_another_thread_is_native_and_ends_the_borrow),
 		T(what_is_held_is_not_forgotten_by_a_settle_of_another_thread),
 		T(bytes_and_calls_balance),
 		T(somebody_else_read),
