@@ -494,6 +494,7 @@ IN_CHILD(a_death_in_another_pid_namespace_is_found)
 	CHECK(totals->live == 2);
 	region_reap();
 	CHECK(totals->live == 1 && totals->ended[ENDED_KILLED] == 1);
+	_exit(0); /* no thread, as a leak check's, can be made from here */
 }
 
 /* There its number is somebody else's, or nobody's. */
@@ -521,6 +522,7 @@ IN_CHILD(who_lives_in_another_pid_namespace_is_not_judged)
 	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
 	CHECK(region_get()->totals.live == 1 &&
 	      region_get()->totals.ended[ENDED_KILLED] == 0);
+	_exit(0); /* as above */
 }
 
 IN_CHILD(slots_of_killed_processes_are_handed_on)
