@@ -1,6 +1,5 @@
 #include "stream/keeper.h"
 #include "base/config.h"
-#include "base/lock.h"
 #include "stream/borrow.h"
 #include "stream/flush.h"
 #include "stream/stall.h"
@@ -20,15 +19,10 @@ static struct {
 	struct sys_alarm alarm;
 	int64_t due_ns; /* A: when the alarm goes off, while it sleeps and one is set; else 0 */
 	uint64_t seen_ns;    /* A: asked_ns() at its last look */
-	uint32_t looks;      /* A: that it has made */
-	bool look_now;       /* A: one is asked for */
 	uint32_t generation; /* A: of the process whose keeper runs; 0 none */
 	bool never;          /* A: cannot be made, or was ended for good */
 	struct sys_thread thread;
 } keeper;
-
-/* The longest that a snapshot waits for a look, even of thousands of streams. */
-enum { WAIT_FOR_LOOK_NS = 20000000 };
 
 /* The delay is the longest that a byte may wait, and to wake takes time too: a tenth for that. */
 static int64_t
@@ -140,27 +134,24 @@ struct looks {
 	int64_t next_ns; /* 0: nobody watches */
 };
 
-/* Looks, if one is due or asked for. They come every LOOK_NS, or so seldom that they cost half a
- * per cent of a core: by its own time, as on a busy machine the thread may stand still in a look. */
+/* Looks, if one is due. They come every LOOK_NS, or so seldom that they cost half a per cent of a
+ * core: by its own time, as on a busy machine the thread may stand still in a look. */
 static void
 look(struct looks *looks, int64_t now)
 {
-	bool asked = __atomic_exchange_n(&keeper.look_now, false, __ATOMIC_ACQUIRE);
 	int64_t cost, began;
 
 	if (!watched(now)) {
 		looks->last_ns = looks->next_ns = 0;
 		return;
 	}
-	if (now < looks->next_ns && !asked)
+	if (now < looks->next_ns)
 		return;
 	began = sys_cpu_ns();
 	stall_look(looks->last_ns ? now - looks->last_ns : 0);
 	cost = LOOK_SHARE * (sys_cpu_ns() - began);
 	looks->last_ns = now;
 	looks->next_ns = now + (cost > LOOK_NS ? cost : LOOK_NS);
-	/* Pairs with the acquire in keeper_look_now(). */
-	__atomic_fetch_add(&keeper.looks, 1, __ATOMIC_RELEASE);
 }
 
 /* When the next look or trim is due, whatever is held meanwhile; 0: none is. */
@@ -320,22 +311,6 @@ keeper_watch_asked(void)
 		__atomic_store_n(&keeper.seen_ns, asked, __ATOMIC_RELAXED);
 		sys_alarm_ring(&keeper.alarm); /* it may sleep for long */
 	}
-}
-
-void
-keeper_look_now(void)
-{
-	uint32_t looks = __atomic_load_n(&keeper.looks, __ATOMIC_RELAXED);
-	int64_t until = sys_now_ns() + WAIT_FOR_LOOK_NS;
-	unsigned spins = 0;
-
-	if (!runs())
-		return;
-	__atomic_store_n(&keeper.look_now, true, __ATOMIC_RELEASE);
-	sys_alarm_ring(&keeper.alarm);
-	while (__atomic_load_n(&keeper.looks, __ATOMIC_ACQUIRE) == looks &&
-	       sys_now_ns() < until)
-		lock_wait(&spins);
 }
 
 void

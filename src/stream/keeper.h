@@ -41,10 +41,6 @@ keeper_watch(void)
 		keeper_watch_asked();
 }
 
-/* Before a snapshot, by the thread that takes it: if it runs, it looks at the streams of this process now,
- * and this waits until it has, 20 ms at most. */
-void keeper_look_now(void);
-
 /* Ends it and waits until the kernel has forgotten the thread. It comes back at the next hold,
  * unless `for_good`. */
 void keeper_stop(bool for_good);

@@ -67,14 +67,6 @@ class Streams:
         require(ready.poll(watched.TIMEOUT * 1000), "never writable")
         return time.monotonic() - began
 
-    def stuff(self):
-        """Until it is refused, and the peer's kernel takes no more either."""
-        self.fill()
-        ready = select.poll()
-        ready.register(self.sock, select.POLLOUT)
-        while ready.poll(100):
-            self.fill()
-
     def stalls(self, number):
         """Their time, and how many more there may be: a write that is only shortened is one
         of its own if the next goes well."""
@@ -170,24 +162,6 @@ def one_stall(server, kind, address, least):
     require(0.9 * truth <= spent <= 1.1 * truth, f"{what}: {spent} ms are told")
     require(causes["peer"] >= least * spent, f"{what}: {causes} of {spent}")
     sock.close()
-
-
-def writable_unnoticed(server):
-    """The peer has read all, and the server has not asked since: it is not told to be blocked,
-    although the looks that come by themselves come every 100 ms only."""
-    address = server.ask("listen", "full", ["127.0.0.1", 0])
-    server.ask("option", "full", socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
-    for _ in range(3):
-        sock, inode = connect(server, "full", address, 65536)
-        server.ask("stuff")
-        figures, _, _ = sent(server, inode)
-        require(figures["blocked"], "refused, and not blocked")
-        taken = time.monotonic()
-        watched.until(lambda: time.monotonic() > taken + 1, "no second snapshot")
-        watched.exactly(sock, figures["totalBytes"])
-        figures, _, _ = sent(server, inode)
-        require(figures["blocked"] is None, f"writable, and blocked is {figures['blocked']}")
-        sock.close()
 
 
 def many_stalls(server, address):
@@ -345,7 +319,6 @@ def test(server):
     a_reader(server, tcp)
     one_stall(server, "tcp", tcp, 0.9)
     one_stall(server, "unix", local, 1)
-    writable_unnoticed(server)
     share = many_stalls(server, tcp)
     received(server, tcp, 0)
     received(server, tcp, 100)
