@@ -11,7 +11,7 @@
  */
 #include "base/config.h"
 #include "base/sys.h"
-#include "count/region.h"
+#include "count/member.h"
 #include "net.h"
 #include "pool/pool.h"
 #include "sweep.h"

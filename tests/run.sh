@@ -138,6 +138,7 @@ status=0
 step check 420 make -k -j2 check || status=$?
 count_check "$status"
 
+one bench-programs 120 make -s -j2 bench-programs
 lines check-headers 120 make -s check-headers
 lines check-servers 480 make -s check-servers
 lines lint 300 make -s -k lint

@@ -56,8 +56,8 @@ void region_lock_file(int fd);
  * calls a member. */
 void region_reap(void);
 
-/* The same for the slots of a bit set of NR_MEMBERS bits. True: somebody has ended. */
-bool region_reap_these(const uint64_t *slots);
+/* The same for the slots of a bit set of NR_MEMBERS bits. */
+void region_reap_these(const uint64_t *slots);
 
 /* Gone for good: what it has open is closed. */
 bool region_has_ended(uint32_t pid);

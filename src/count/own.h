@@ -48,6 +48,26 @@ bool pid_gone(uint32_t pid);
 /* A high-water mark: it is `to` at least. */
 void mark_raise(uint32_t *mark, uint32_t to);
 
+/* The number of our pid namespace; 0: /proc is not to be had, so nobody can tell. */
+uint64_t pid_namespace(void);
+
+/* Gone, or a child of ours that nobody has waited for. Without a descriptor: all of them are the
+ * application's. */
+bool pid_ended(uint32_t pid);
+
+/* The file with the members' locks, by its number in this thread's table; -1: there is none. */
+int lock_fd(void);
+
+/* The slot's process, by its lock or else by its number, is no more; `fd` is from lock_fd(). Ours never
+ * is: a lock does not show to its own process. */
+bool has_ended(const struct member *m, uint32_t slot, uint32_t pid, int fd);
+
+/* Takes the lock of our slot, if there is a file and it is not held. */
+void lock_slot(struct region *region);
+
+/* Our slot, if we have one and it has no new owner. */
+struct member *slot_of_ours(struct region *region);
+
 /* One compare-and-swap; true: ours. */
 bool word_claim(uint32_t *word, uint32_t from, uint32_t to);
 

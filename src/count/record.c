@@ -196,18 +196,6 @@ record_no_stall(struct record *rec)
 	__atomic_store_n(&rec->rare[SENT].running_ns, 0, __ATOMIC_SEQ_CST);
 }
 
-static uint64_t
-load(const uint64_t *p)
-{
-	return __atomic_load_n(p, __ATOMIC_RELAXED);
-}
-
-static uint64_t
-less(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
-
 /* Nobody knows when its process ended: a running episode lasted as long as was known or shown. What
  * has no cause then never gets one. */
 void
@@ -216,13 +204,14 @@ record_end_stalls(struct record *rec)
 	struct flow_rare *rare = &rec->rare[SENT];
 	uint64_t given = 0;
 
-	if (load(&rare->stall_since_ns)) {
+	if (count_load(&rare->stall_since_ns)) {
 		count_episode(count_running(rec, 0));
 		record_no_stall(rec);
 	}
 	for (int i = 0; i < NR_CAUSES; i++)
-		given += load(&rare->cause_ns[i]);
-	count_add(&rare->cause_ns[CAUSE_UNKNOWN], less(load(&rare->stall_ns), given));
+		given += count_load(&rare->cause_ns[i]);
+	count_add(&rare->cause_ns[CAUSE_UNKNOWN],
+		  count_less(count_load(&rare->stall_ns), given));
 }
 
 void

@@ -296,6 +296,19 @@ count_add(uint64_t *counter, uint64_t n)
 	__atomic_fetch_add(counter, n, __ATOMIC_RELAXED);
 }
 
+static inline uint64_t
+count_load(const uint64_t *counter)
+{
+	return __atomic_load_n(counter, __ATOMIC_RELAXED);
+}
+
+/* Of two that were read at different moments, or made smaller by a hostile member: never below 0. */
+static inline uint64_t
+count_less(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : 0;
+}
+
 /* For a counter with one writing thread at a time: no lock prefix, but one instruction, so
  * that a handler of the same thread loses nothing. */
 static inline void

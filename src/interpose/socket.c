@@ -2,21 +2,13 @@
 #include "interpose/descriptor.h"
 #include "interpose/entry.h"
 #include "stream/flush.h"
+#include "stream/options.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/un.h>
 
 /* Newer than some headers. */
-#ifndef SO_ZEROCOPY
-#define SO_ZEROCOPY 60
-#endif
-#ifndef TCP_ULP
-#define TCP_ULP 31
-#endif
-#ifndef TCP_INQ
-#define TCP_INQ 36
-#endif
 #ifndef TCP_ZEROCOPY_RECEIVE
 #define TCP_ZEROCOPY_RECEIVE 35
 #endif
@@ -135,31 +127,12 @@ pidfd_getfd(int pidfd, int target, unsigned flags)
 	return entry_made(real.pidfd_getfd(pidfd, target, flags));
 }
 
-/* What is received comes with control messages, which only the kernel can tell; where the caller has no
- * room for them the message is marked. */
-static bool
-adds_control(int level, int name)
-{
-	if (level == IPPROTO_TCP)
-		return name == TCP_INQ;
-	return level == SOL_SOCKET &&
-	       (name == SO_TIMESTAMP || name == SO_TIMESTAMPNS ||
-		name == SO_TIMESTAMPING || name == SO_TIMESTAMP_NEW ||
-		name == SO_TIMESTAMPNS_NEW || name == SO_TIMESTAMPING_NEW);
-}
-
 /* The options that rule what is held are remembered from the call itself. */
 static void
 remember_option(int fd, int level, int name, int value)
 {
 	if (level == SOL_SOCKET && name == SO_RCVLOWAT)
 		stream_option(fd, OPTION_RCVLOWAT, value > 1);
-	if (level == SOL_SOCKET && name == SO_PEEK_OFF)
-		stream_bypass_reads(fd, BYPASS_OTHER);
-	if (level == SOL_SOCKET && name == SO_OOBINLINE)
-		stream_bypass_reads(fd, BYPASS_URGENT);
-	if (adds_control(level, name))
-		stream_bypass_reads(fd, BYPASS_OTHER);
 	if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE))
 		stream_room_changed(fd);
 	if (level != IPPROTO_TCP)
@@ -170,21 +143,10 @@ remember_option(int fd, int level, int name, int value)
 		stream_option(fd, OPTION_NOTSENT, value);
 }
 
-/* What an option does to a stream, beyond being asked again. */
-static int
-option_bypass(int level, int name)
-{
-	if (level == SOL_SOCKET && name == SO_ZEROCOPY)
-		return BYPASS_ZEROCOPY;
-	if (level == IPPROTO_TCP && (name == TCP_ULP || name == TCP_REPAIR))
-		return BYPASS_OTHER;
-	return -1;
-}
-
 static __attribute__((noinline)) int
 setsockopt_slow(int fd, int level, int name, const void *value, socklen_t len)
 {
-	int why = option_bypass(level, name);
+	const struct special_option *special = option_special(level, name);
 	int r;
 
 	real_ready();
@@ -192,8 +154,10 @@ setsockopt_slow(int fd, int level, int name, const void *value, socklen_t len)
 	r = real.setsockopt(fd, level, name, value, len);
 	if (r < 0 || !entry_live())
 		return r;
-	if (why >= 0)
-		stream_bypass(fd, (enum bypass_reason)why);
+	if (special && special->reads)
+		stream_bypass_reads(fd, special->why);
+	else if (special)
+		stream_bypass(fd, special->why);
 	if (len >= sizeof(int))
 		remember_option(fd, level, name, *(const int *)value);
 	return r;

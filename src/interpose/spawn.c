@@ -3,7 +3,6 @@
  * native call. */
 #include "interpose/spawn.h"
 #include "interpose/entry.h"
-#include "stream/share.h"
 
 pid_t
 spawn_forked(pid_t pid)
@@ -178,11 +177,8 @@ int
 posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, int fd, int copy)
 {
 	real_ready();
-	if (entry_live() && !metrics_owns(fd)) {
-		life_quiesce(fd, FLUSH_SHARE);
-		share_pass(fd);
-		stream_leave(fd);
-	}
+	if (entry_live() && !metrics_owns(fd))
+		life_pass(fd);
 	return real.posix_spawn_file_actions_adddup2(actions, fd, copy);
 }
 

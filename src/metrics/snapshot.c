@@ -69,11 +69,11 @@ UNSYNCED static bool
 view_stream(struct snapshot *snap, struct stream_view *s, const struct record *rec,
 	    uint32_t state, const struct flow_view *now)
 {
-	uint64_t closed_ns = view_load(&rec->closed_ns);
+	uint64_t closed_ns = count_load(&rec->closed_ns);
 	uint64_t end_ns = state == RECORD_OPEN ? snap->now_ns : closed_ns;
 
 	s->open = state == RECORD_OPEN;
-	s->opened_ns = view_load(&rec->opened_ns);
+	s->opened_ns = count_load(&rec->opened_ns);
 	s->cookie = rec->cookie;
 	s->inode = rec->inode;
 	s->closed_seq = rec->closed_seq;
@@ -84,7 +84,7 @@ view_stream(struct snapshot *snap, struct stream_view *s, const struct record *r
 	s->mode = one_of(&rec->mode, NR_MODES);
 	s->bypass = one_of(&rec->bypass, NR_BYPASSES);
 	s->blocked = one_of(&rec->blocked, NR_CAUSES);
-	s->age_ns = view_less(end_ns, s->opened_ns);
+	s->age_ns = count_less(end_ns, s->opened_ns);
 	for (int d = 0; d < NR_DIRS; d++) {
 		s->chunk[d] = rec->chunk[d];
 		s->flow[d] = now[d];
@@ -97,7 +97,7 @@ view_stream(struct snapshot *snap, struct stream_view *s, const struct record *r
 	view_addr(&s->peer, &rec->peer);
 	record_fence();
 	return __atomic_load_n(&rec->state, __ATOMIC_RELAXED) == state &&
-	       view_load(&rec->opened_ns) == s->opened_ns;
+	       count_load(&rec->opened_ns) == s->opened_ns;
 }
 
 /* One stream used by several processes. */
@@ -148,7 +148,7 @@ add_stream(struct snapshot *snap, struct stream_view *s, uint32_t index)
 	uint64_t closed_ns = s->open ? 0 : s->opened_ns + s->age_ns;
 
 	if (!s->open && (!joined || !*joined) &&
-	    view_less(snap->totals.closes, s->closed_seq) >= KEPT_CLOSED)
+	    count_less(snap->totals.closes, s->closed_seq) >= KEPT_CLOSED)
 		return;
 	s->moved_ns = moved(&snap->looks[index], s, closed_ns, snap->now_ns);
 	if (joined && *joined) {
@@ -207,8 +207,8 @@ count_open(struct snapshot *snap, struct region *region)
 			counted++;
 		}
 		for (int r = 0; r < NR_ROLES; r++) {
-			totals->opened[r] = view_load(&region->totals.opened[r]);
-			totals->closed[r] = view_load(&region->totals.closed[r]);
+			totals->opened[r] = count_load(&region->totals.opened[r]);
+			totals->closed[r] = count_load(&region->totals.closed[r]);
 			open += totals->opened[r] - totals->closed[r];
 		}
 	}
@@ -241,7 +241,7 @@ finish_streams(struct snapshot *snap)
 	for (uint32_t i = 0; i < snap->nr_streams; i++) {
 		struct stream_view *s = &snap->streams[i];
 
-		s->idle_ns = view_less(snap->now_ns, s->moved_ns);
+		s->idle_ns = count_less(snap->now_ns, s->moved_ns);
 		snap->stalled += s->open && s->flow[SENT].running_ns != 0;
 	}
 }
@@ -250,7 +250,7 @@ finish_streams(struct snapshot *snap)
 static uint64_t
 gauge(const uint64_t *p)
 {
-	uint64_t n = view_load(p);
+	uint64_t n = count_load(p);
 
 	return n >> 40 ? 0 : n;
 }
@@ -283,7 +283,7 @@ read_members(struct snapshot *snap, struct region *region)
 		bool alive = pid && pid <= INT32_MAX &&
 			     !__atomic_load_n(&m->left, __ATOMIC_RELAXED) &&
 			     (__atomic_load_n(&m->locks, __ATOMIC_RELAXED) & 1 ||
-			      view_load(&m->pid_ns) || !pid_gone(pid));
+			      count_load(&m->pid_ns) || !pid_gone(pid));
 
 		if (alive) {
 			snap->pids[snap->nr_pids++] = (int32_t)pid;
@@ -292,9 +292,9 @@ read_members(struct snapshot *snap, struct region *region)
 		for (unsigned t = 0; t < NR_POOL_TIERS; t++) {
 			struct pool_count *sum = &snap->pool[t];
 
-			sum->hits += view_load(&m->pool[t].hits);
-			sum->misses += view_load(&m->pool[t].misses);
-			sum->exhausted += view_load(&m->pool[t].exhausted);
+			sum->hits += count_load(&m->pool[t].hits);
+			sum->misses += count_load(&m->pool[t].misses);
+			sum->exhausted += count_load(&m->pool[t].exhausted);
 			if (!alive)
 				continue;
 			sum->buffers += gauge(&m->pool[t].buffers);
@@ -311,7 +311,7 @@ read_ended(struct snapshot *snap, const struct region *region)
 	uint64_t nr = snap->totals.nr_ended;
 
 	for (unsigned i = 0; i < KEPT_ENDED; i++) {
-		uint64_t entry = view_load(&region->ended[(nr + i) % KEPT_ENDED]);
+		uint64_t entry = count_load(&region->ended[(nr + i) % KEPT_ENDED]);
 		uint32_t pid = (uint32_t)entry;
 
 		if (!pid || pid > INT32_MAX || entry >> 32 >= NR_ENDINGS)
@@ -326,12 +326,12 @@ read_ended(struct snapshot *snap, const struct region *region)
 static void
 add_sizes(struct snapshot *snap, const struct tally *tally, unsigned bits)
 {
-	uint64_t reads = view_load(&tally->count[SIZE_NATIVE_READ][bits]);
-	uint64_t writes = view_load(&tally->count[SIZE_NATIVE_WRITE][bits]);
+	uint64_t reads = count_load(&tally->count[SIZE_NATIVE_READ][bits]);
+	uint64_t writes = count_load(&tally->count[SIZE_NATIVE_WRITE][bits]);
 	unsigned b = size_bucket(bits);
 
 	for (int kind = 0; kind < NR_SIZES; kind++)
-		snap->sizes[kind][b] += view_load(&tally->count[kind][bits]);
+		snap->sizes[kind][b] += count_load(&tally->count[kind][bits]);
 	snap->sizes[SIZE_APP_READ][b] += reads;
 	snap->sizes[SIZE_KERNEL_READ][b] += reads;
 	snap->sizes[SIZE_APP_WRITE][b] += writes;
@@ -393,8 +393,8 @@ static void
 read_start(struct snapshot *snap, struct region *region)
 {
 	snap->first_pid = region_first_pid();
-	snap->started_ns = view_load(&region->started_ns);
-	snap->started_wall_ms = view_load(&region->started_wall_ms);
+	snap->started_ns = count_load(&region->started_ns);
+	snap->started_wall_ms = count_load(&region->started_wall_ms);
 	memcpy(&snap->totals, &region->totals, sizeof snap->totals);
 }
 

@@ -31,15 +31,15 @@ read_flow(struct flow_view *v, const struct flow *flow)
 
 	v->kernel_bytes = __atomic_load_n(&flow->kernel_bytes, __ATOMIC_ACQUIRE);
 	v->discarded = __atomic_load_n(&flow->discarded, __ATOMIC_ACQUIRE);
-	calls = view_load(&flow->native_calls);
-	bytes = view_load(&flow->native_bytes);
+	calls = count_load(&flow->native_calls);
+	bytes = count_load(&flow->native_bytes);
 	v->kernel_bytes += bytes;
 	v->app_bytes =
-		bytes + view_load(&flow->app_bytes) + view_load(&flow->held_bytes);
+		bytes + count_load(&flow->app_bytes) + count_load(&flow->held_bytes);
 	v->app_calls =
-		calls + view_load(&flow->app_calls) + view_load(&flow->held_calls);
-	v->kernel_calls = calls + view_load(&flow->kernel_calls);
-	v->chunks = calls + view_load(&flow->chunks);
+		calls + count_load(&flow->app_calls) + count_load(&flow->held_calls);
+	v->kernel_calls = calls + count_load(&flow->kernel_calls);
+	v->chunks = calls + count_load(&flow->chunks);
 }
 
 /* Of an episode at which nobody has looked yet nothing is in the total; it may just get there. */
@@ -56,7 +56,7 @@ read_stall(struct flow_view *v, const struct flow_rare *rare, uint64_t now_ns)
 	} while ((counted == STALL_MOVES ||
 		  counted != __atomic_load_n(&rare->running_ns, __ATOMIC_SEQ_CST)) &&
 		 ++tries < STALL_TRIES);
-	v->running_ns = since ? view_less(now_ns, since) : 0;
+	v->running_ns = since ? count_less(now_ns, since) : 0;
 	v->unseen_ns = counted ? 0 : v->running_ns;
 }
 
@@ -67,18 +67,18 @@ view_read(struct flow_view *v, const struct record *rec, enum dir dir, uint64_t 
 	const struct flow_rare *rare = &rec->rare[dir];
 
 	read_flow(v, flow);
-	v->stall_events = view_load(&rare->stall_events);
+	v->stall_events = count_load(&rare->stall_events);
 	read_stall(v, rare, now_ns);
 	for (int i = 0; i < NR_CAUSES; i++)
-		v->cause_ns[i] = view_load(&rare->cause_ns[i]);
+		v->cause_ns[i] = count_load(&rare->cause_ns[i]);
 	for (int i = 0; i < NR_FLUSHES; i++)
-		v->flushes[i] = view_load(&rare->flushes[i]);
+		v->flushes[i] = count_load(&rare->flushes[i]);
 }
 
 void
 view_settle(struct flow_view *v)
 {
-	v->pending = view_less(v->app_bytes, v->kernel_bytes + v->discarded);
+	v->pending = count_less(v->app_bytes, v->kernel_bytes + v->discarded);
 	v->stall_ns += v->unseen_ns;
 }
 
@@ -89,17 +89,17 @@ view_since_open(struct flow_view *v, const struct record *rec, enum dir dir)
 	struct flow_view open;
 
 	read_flow(&open, &rec->flow_at_open[dir]);
-	v->kernel_bytes = view_less(v->kernel_bytes, open.kernel_bytes);
-	v->discarded = view_less(v->discarded, open.discarded);
-	v->app_bytes = view_less(v->app_bytes, open.app_bytes);
-	v->app_calls = view_less(v->app_calls, open.app_calls);
-	v->kernel_calls = view_less(v->kernel_calls, open.kernel_calls);
-	v->chunks = view_less(v->chunks, open.chunks);
-	v->stall_events = view_less(v->stall_events, view_load(&rare->stall_events));
-	v->stall_ns = view_less(v->stall_ns, view_load(&rare->stall_ns));
+	v->kernel_bytes = count_less(v->kernel_bytes, open.kernel_bytes);
+	v->discarded = count_less(v->discarded, open.discarded);
+	v->app_bytes = count_less(v->app_bytes, open.app_bytes);
+	v->app_calls = count_less(v->app_calls, open.app_calls);
+	v->kernel_calls = count_less(v->kernel_calls, open.kernel_calls);
+	v->chunks = count_less(v->chunks, open.chunks);
+	v->stall_events = count_less(v->stall_events, count_load(&rare->stall_events));
+	v->stall_ns = count_less(v->stall_ns, count_load(&rare->stall_ns));
 	for (int i = 0; i < NR_CAUSES; i++)
 		v->cause_ns[i] =
-			view_less(v->cause_ns[i], view_load(&rare->cause_ns[i]));
+			count_less(v->cause_ns[i], count_load(&rare->cause_ns[i]));
 	for (int i = 0; i < NR_FLUSHES; i++)
-		v->flushes[i] = view_less(v->flushes[i], view_load(&rare->flushes[i]));
+		v->flushes[i] = count_less(v->flushes[i], count_load(&rare->flushes[i]));
 }

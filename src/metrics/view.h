@@ -30,16 +30,4 @@ void view_settle(struct flow_view *v);
 
 void view_add(struct flow_view *to, const struct flow_view *from);
 
-static inline uint64_t
-view_load(const uint64_t *p)
-{
-	return __atomic_load_n(p, __ATOMIC_RELAXED);
-}
-
-/* What a hostile member makes smaller than it was is shown as nothing. */
-static inline uint64_t
-view_less(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
 #endif

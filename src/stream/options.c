@@ -5,15 +5,32 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
-#ifndef SO_ZEROCOPY
-#define SO_ZEROCOPY 60
-#endif
-#ifndef TCP_ULP
-#define TCP_ULP 31
-#endif
-#ifndef TCP_INQ
-#define TCP_INQ 36
-#endif
+static const struct special_option specials[] = {
+	{ SOL_SOCKET, SO_ZEROCOPY, 0, BYPASS_ZEROCOPY, false },
+	{ IPPROTO_TCP, TCP_ULP, 0, BYPASS_OTHER, false },
+	{ IPPROTO_TCP, TCP_REPAIR, 0, BYPASS_OTHER, false },
+	{ SOL_SOCKET, SO_PEEK_OFF, -1, BYPASS_OTHER, true },
+	{ SOL_SOCKET, SO_OOBINLINE, 0, BYPASS_URGENT, true },
+	/* These add control data to what is received. */
+	{ SOL_SOCKET, SO_TIMESTAMP, 0, BYPASS_OTHER, true },
+	{ SOL_SOCKET, SO_TIMESTAMPNS, 0, BYPASS_OTHER, true },
+	{ SOL_SOCKET, SO_TIMESTAMPING, 0, BYPASS_OTHER, true },
+	{ SOL_SOCKET, SO_TIMESTAMP_NEW, 0, BYPASS_OTHER, true },
+	{ SOL_SOCKET, SO_TIMESTAMPNS_NEW, 0, BYPASS_OTHER, true },
+	{ SOL_SOCKET, SO_TIMESTAMPING_NEW, 0, BYPASS_OTHER, true },
+	{ IPPROTO_TCP, TCP_INQ, 0, BYPASS_OTHER, true },
+};
+
+enum { NR_SPECIALS = sizeof(specials) / sizeof(*specials) };
+
+const struct special_option *
+option_special(int level, int name)
+{
+	for (int i = 0; i < NR_SPECIALS; i++)
+		if (specials[i].level == level && specials[i].name == name)
+			return &specials[i];
+	return NULL;
+}
 
 int
 option_ask(int fd, int level, int name)
@@ -60,28 +77,20 @@ option_ask_all(int fd, bool tcp, uint8_t keep)
 	return options;
 }
 
-/* Where it is not known to this kernel or kind of socket, it is not set. */
-static bool
-is_set(int fd, int level, int name, int unset)
-{
-	int value = unset;
-	socklen_t len = sizeof(value);
-
-	return sys_getsockopt(fd, level, name, &value, &len) >= 0 && value != unset;
-}
-
+/* What this kernel or kind of socket does not know is not set. */
 bool
-option_left_alone(int fd, bool tcp)
+option_any_special(int fd)
 {
-	return is_set(fd, SOL_SOCKET, SO_PEEK_OFF, -1) ||
-	       is_set(fd, SOL_SOCKET, SO_OOBINLINE, 0) ||
-	       is_set(fd, SOL_SOCKET, SO_ZEROCOPY, 0) ||
-	       is_set(fd, SOL_SOCKET, SO_TIMESTAMP, 0) ||
-	       is_set(fd, SOL_SOCKET, SO_TIMESTAMPNS, 0) ||
-	       is_set(fd, SOL_SOCKET, SO_TIMESTAMPING, 0) ||
-	       (tcp && (is_set(fd, IPPROTO_TCP, TCP_INQ, 0) ||
-			is_set(fd, IPPROTO_TCP, TCP_ULP, 0) ||
-			is_set(fd, IPPROTO_TCP, TCP_REPAIR, 0)));
+	for (const struct special_option *o = specials; o < &specials[NR_SPECIALS];
+	     o++) {
+		int value = o->unset;
+		socklen_t len = sizeof(value);
+
+		if (sys_getsockopt(fd, o->level, o->name, &value, &len) >= 0 &&
+		    value != o->unset)
+			return true;
+	}
+	return false;
 }
 
 void

@@ -19,7 +19,7 @@ struct heir {
 
 /* All of this in ordinary memory. A stream that was made before the last fork asks. */
 static uint32_t nr_forks = 1, nr_spawns;
-static uint32_t nr_walks;
+static uint32_t nr_walks;                 /* 0: there is no entry */
 static struct heir *heir_leaf[NR_LEAVES]; /* A: made when first needed, never freed */
 
 void
@@ -105,7 +105,7 @@ unlock_heirs(bool locked)
 static void
 each_heir(void (*each)(struct heir *heir, const void *arg), const void *arg)
 {
-	for (unsigned i = 0; i < NR_LEAVES; i++) {
+	for (unsigned i = 0; nr_walks && i < NR_LEAVES; i++) {
 		struct heir *leaf = __atomic_load_n(&heir_leaf[i], __ATOMIC_ACQUIRE);
 
 		for (int j = 0; leaf && j < LEAF_LEN; j++)
@@ -143,8 +143,8 @@ share_counted(const struct stream *s)
 void
 share_close_range(unsigned first, unsigned last)
 {
-	for (unsigned i = first >> LEAF_BITS; i < NR_LEAVES && i <= last >> LEAF_BITS;
-	     i++)
+	for (unsigned i = first >> LEAF_BITS;
+	     nr_walks && i < NR_LEAVES && i <= last >> LEAF_BITS; i++)
 		for (unsigned j = 0; heir_leaf[i] && j < LEAF_LEN; j++) {
 			unsigned fd = (i << LEAF_BITS) + j;
 
@@ -223,7 +223,7 @@ meet_again(struct stream *s)
 {
 	struct stream_cold *cold = stream_cold(s);
 
-	if (option_left_alone(s->fd, s->options & OPTION_TCP))
+	if (option_any_special(s->fd))
 		return false;
 	s->options = option_ask_all(s->fd, s->options & OPTION_TCP,
 				    s->options & OPTION_CLOEXEC);

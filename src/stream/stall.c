@@ -27,12 +27,6 @@ least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-static uint64_t
-less(uint64_t a, uint64_t b)
-{
-	return a > b ? a - b : 0;
-}
-
 /* All that is queued is on its way, none of it is lost, the congestion window holds more, and the
  * way is not full: less than half of the round trip is spent in queues. This is the kernel's own test
  * for a sender that sends less than it could (tcp_rate_check_app_limited), in which the round trip
@@ -79,12 +73,13 @@ grow(struct stream_cold *cold, struct stall_clocks now, bool is_starved, uint64_
 	uint64_t most = ns + JIFFY_NS, rest, grown[CAUSE_UNKNOWN] = { 0 };
 	enum cause cause = CAUSE_UNKNOWN;
 
-	grown[CAUSE_PEER] = least(less(now.rwnd_us, seen->rwnd_us) * 1000, most);
+	grown[CAUSE_PEER] = least(count_less(now.rwnd_us, seen->rwnd_us) * 1000, most);
 	most -= grown[CAUSE_PEER];
-	grown[CAUSE_LOCAL] = least(less(now.sndbuf_us, seen->sndbuf_us) * 1000, most);
+	grown[CAUSE_LOCAL] =
+		least(count_less(now.sndbuf_us, seen->sndbuf_us) * 1000, most);
 	most -= grown[CAUSE_LOCAL];
-	rest = less(less(now.busy_us, seen->busy_us) * 1000,
-		    grown[CAUSE_PEER] + grown[CAUSE_LOCAL]);
+	rest = count_less(count_less(now.busy_us, seen->busy_us) * 1000,
+			  grown[CAUSE_PEER] + grown[CAUSE_LOCAL]);
 	grown[is_starved ? CAUSE_LOCAL : CAUSE_NETWORK] += least(rest, most);
 	for (unsigned i = 0; i < CAUSE_UNKNOWN; i++) {
 		cold->stall_grown_ns[i] += grown[i];
@@ -107,7 +102,7 @@ static uint64_t
 open_ns(const struct stream_cold *cold, uint64_t total)
 {
 	for (int i = 0; i < NR_CAUSES; i++)
-		total = less(total, cold->stall_given_ns[i]);
+		total = count_less(total, cold->stall_given_ns[i]);
 	return total;
 }
 
@@ -131,8 +126,8 @@ share(struct stream *s, uint64_t total)
 	for (int i = 0; i < CAUSE_UNKNOWN; i++) {
 		unsigned __int128 part = cold->stall_grown_ns[i];
 
-		lack[i] =
-			less((uint64_t)(part * total / grown), cold->stall_given_ns[i]);
+		lack[i] = count_less((uint64_t)(part * total / grown),
+				     cold->stall_given_ns[i]);
 		lacks += lack[i];
 	}
 	for (int i = 0; lacks && i < CAUSE_UNKNOWN; i++)
@@ -145,14 +140,16 @@ static uint64_t
 bring_up(struct stream *s, int64_t now_ns)
 {
 	struct stream_cold *cold = stream_cold(s);
-	uint64_t ns = less((uint64_t)now_ns, (uint64_t)cold->stall_start_ns);
+	uint64_t ns = count_less((uint64_t)now_ns, (uint64_t)cold->stall_start_ns);
 	enum cause cause = CAUSE_PEER;
 
 	if (s->options & OPTION_TCP) {
-		cause = grow(cold, clocks(s), cold->stall_seen.starved,
-			     less((uint64_t)now_ns, (uint64_t)cold->stall_seen_ns));
+		cause = grow(
+			cold, clocks(s), cold->stall_seen.starved,
+			count_less((uint64_t)now_ns, (uint64_t)cold->stall_seen_ns));
 		ns = least(ns,
-			   less(cold->stall_seen.busy_us, cold->stall_busy_us) * 1000 +
+			   count_less(cold->stall_seen.busy_us, cold->stall_busy_us) *
+					   1000 +
 				   JIFFY_NS);
 	}
 	cold->stall_seen_ns = now_ns;
@@ -213,8 +210,8 @@ begin(struct stream *s, int64_t start_ns, int64_t now_ns)
 	cold->stall_start_ns = start_ns;
 	cold->stall_seen_ns = now_ns;
 	cold->stall_seen = clocks(s);
-	cold->stall_busy_us =
-		less(cold->stall_seen.busy_us, (uint64_t)(now_ns - start_ns) / 1000);
+	cold->stall_busy_us = count_less(cold->stall_seen.busy_us,
+					 (uint64_t)(now_ns - start_ns) / 1000);
 	count_add(&rec->rare[SENT].stall_events, 1);
 	__atomic_store_n(&rec->blocked,
 			 s->options & OPTION_TCP ? CAUSE_UNKNOWN : CAUSE_PEER,
@@ -276,7 +273,7 @@ stall_returned(struct stream *s, int64_t start_ns, int64_t end_ns, bool waited)
 	struct stream_cold *cold = stream_cold(s);
 	struct stall_clocks now;
 	int64_t since = __atomic_exchange_n(&cold->waiting_ns, 0, __ATOMIC_SEQ_CST);
-	uint64_t ns = less((uint64_t)end_ns, (uint64_t)since);
+	uint64_t ns = count_less((uint64_t)end_ns, (uint64_t)since);
 
 	if (s->stalled) {
 		stall_end(s);

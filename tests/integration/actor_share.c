@@ -53,9 +53,9 @@ make_unix(void)
 }
 
 static void
-make(char **args)
+make(const char *family)
 {
-	if (!strcmp(args[1], "tcp"))
+	if (!strcmp(family, "tcp"))
 		make_tcp();
 	else
 		make_unix();
@@ -105,8 +105,9 @@ await(int fd)
 }
 
 static void
-make_pipes(void)
+begin(const char *family)
 {
+	make(family);
 	if (pipe2(up, O_CLOEXEC) < 0 || pipe2(down, O_CLOEXEC) < 0)
 		result("pipe", -1);
 }
@@ -173,8 +174,7 @@ share(int fd, char **args)
 	pid_t pid;
 
 	(void)fd;
-	make(args);
-	make_pipes();
+	begin(args[1]);
 	look("before");
 	pid = fork_by(args[0]);
 	if (!pid) {
@@ -207,8 +207,7 @@ share_child(int fd, char **args)
 	pid_t pid;
 
 	(void)fd;
-	make((char *[]){ "", args[0] });
-	make_pipes();
+	begin(args[0]);
 	pid = fork();
 	if (!pid) {
 		look("while");
@@ -231,8 +230,7 @@ share_orphan(int fd, char **args)
 	pid_t parent;
 
 	(void)fd;
-	make((char *[]){ "", args[0] });
-	make_pipes();
+	begin(args[0]);
 	parent = fork();
 	if (!parent) {
 		if (fork())
@@ -257,8 +255,7 @@ share_grandchild(int fd, char **args)
 	pid_t pid;
 
 	(void)fd;
-	make((char *[]){ "", args[0] });
-	make_pipes();
+	begin(args[0]);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	pid = fork();
 	if (!pid) {
@@ -286,8 +283,7 @@ share_unseen(int fd, char **args)
 	pid_t pid;
 
 	(void)fd;
-	make((char *[]){ "", args[0] });
-	make_pipes();
+	begin(args[0]);
 	pid = fork();
 	if (!pid)
 		_exit(0);
@@ -317,7 +313,7 @@ share_spawn(int fd, char **args)
 	pid_t pid;
 
 	(void)fd;
-	make((char *[]){ "", args[0] });
+	make(args[0]);
 	look("before");
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, stream, STDIN_FILENO);
@@ -338,9 +334,9 @@ share_many(int fd, char **args)
 	pid_t pids[FORKS];
 
 	(void)fd;
-	make_pipes();
+	begin(args[0]);
 	for (int i = 0; i < MANY; i++) {
-		make((char *[]){ "", args[0] });
+		make(args[0]);
 		streams[i] = stream;
 		peers[i] = peer;
 	}

@@ -107,6 +107,25 @@ it_is_held_again_when_the_child_has_ended(void **state)
 	assert_held(s, 1);
 }
 
+/* Between the question whether it is shared and the hold: the gate is open again. */
+static void
+a_whole_fork_meanwhile_is_noticed(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	hold(s, "a");
+	turn_flush();
+	assert_int_equal(share_ask(s), PRIVATE);
+	section_enter(s);
+	assert_true(turn_list(s));
+	section_leave(s);
+	fork_child();
+	section_enter(s);
+	assert_false(turn_list(s));
+	section_leave(s);
+}
+
 /* What the child did to the socket is asked. */
 static void
 and_as_it_is_set_by_then(void **state)
@@ -323,6 +342,7 @@ main(void)
 		T(shut_and_open_nest),
 		T(after_a_fork_a_stream_is_shared_and_never_held),
 		T(it_is_held_again_when_the_child_has_ended),
+		T(a_whole_fork_meanwhile_is_noticed),
 		T(and_as_it_is_set_by_then),
 		T(what_was_passed_meanwhile_stays_shared),
 		T(the_last_holder_closes_the_record),

@@ -335,18 +335,27 @@ IN_CHILD(one_that_does_not_come_back_has_become_another_program)
 	CHECK(waitpid(pid, NULL, 0) == pid);
 }
 
+/* Joins, with a file for the members' locks. Its number. */
+static int
+begin_with_locks(void)
+{
+	int fd[2];
+
+	CHECK(region_init() && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
+	region_join(0);
+	region_lock_file(fd[0]);
+	return fd[0];
+}
+
 /* An exec gives the lock back at once. */
 IN_CHILD(an_exec_is_seen_by_the_lock)
 {
 	struct totals *totals;
 	struct member *slot;
 	uint32_t born;
-	int fd[2];
 	pid_t pid;
 
-	CHECK(region_init() && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
-	region_join(0);
-	region_lock_file(fd[0]);
+	begin_with_locks();
 	born = region_bear();
 	pid = fork();
 	if (!pid) {
@@ -373,12 +382,9 @@ IN_CHILD(a_lock_tells_more_than_a_number)
 	struct totals *totals;
 	struct member *slot;
 	uint32_t born;
-	int fd[2];
 	pid_t pid;
 
-	CHECK(region_init() && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
-	region_join(0);
-	region_lock_file(fd[0]);
+	begin_with_locks();
 	CHECK(region_member()->locks == 1);
 	totals = &region_get()->totals;
 	born = region_bear();
@@ -407,12 +413,9 @@ IN_CHILD(a_child_that_never_joined_is_found)
 {
 	struct totals *totals;
 	uint32_t born;
-	int fd[2];
 	pid_t pid;
 
-	CHECK(region_init() && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
-	region_join(0);
-	region_lock_file(fd[0]);
+	begin_with_locks();
 	totals = &region_get()->totals;
 	born = region_bear();
 	pid = fork();
@@ -440,20 +443,31 @@ IN_CHILD(a_fork_that_failed_gives_its_slot_back)
 	CHECK(region_bear() == born);
 }
 
+/* Its child has come, gone and been found; the slot is being made for somebody else's. */
+IN_CHILD(a_late_parent_takes_no_slot_of_another)
+{
+	uint32_t born, *pid, others = MEMBER_BORN | 1;
+
+	CHECK(region_init());
+	region_join(0);
+	born = region_bear();
+	pid = &region_get()->members[born - 1].pid;
+	*pid = others;
+	region_born(born, 4711);
+	CHECK(*pid == others);
+}
+
 /* While the lock moves to another number its slot is not taken for dead. */
 IN_CHILD(a_moving_lock_is_not_a_death)
 {
 	struct member *me;
-	int fd[2], high;
+	int fd = begin_with_locks(), high;
 
-	CHECK(region_init() && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
-	region_join(0);
-	region_lock_file(fd[0]);
 	me = region_member();
 	region_lock_file(-1);
 	CHECK(me->locks == 2);
-	high = fcntl(fd[0], F_DUPFD_CLOEXEC, 100);
-	close(fd[0]);
+	high = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+	close(fd);
 	region_lock_file(high);
 	CHECK(me->locks == 3);
 	if (!fork()) {
@@ -470,12 +484,9 @@ IN_CHILD(a_death_in_another_pid_namespace_is_found)
 {
 	struct totals *totals;
 	uint32_t born;
-	int fd[2];
 	pid_t pid;
 
-	CHECK(region_init() && !socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd));
-	region_join(0);
-	region_lock_file(fd[0]);
+	begin_with_locks();
 	if (unshare(CLONE_NEWPID) < 0) {
 		print_message("not permitted: unshare(CLONE_NEWPID)\n");
 		return;
@@ -672,6 +683,7 @@ main(void)
 		cmocka_unit_test(a_child_that_never_joined_is_found),
 		cmocka_unit_test(a_fork_that_failed_gives_its_slot_back),
 		cmocka_unit_test(a_moving_lock_is_not_a_death),
+		cmocka_unit_test(a_late_parent_takes_no_slot_of_another),
 		cmocka_unit_test(a_death_in_another_pid_namespace_is_found),
 		cmocka_unit_test(who_lives_in_another_pid_namespace_is_not_judged),
 		cmocka_unit_test(leaving_and_coming_back_keeps_the_slot),
