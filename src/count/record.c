@@ -158,6 +158,7 @@ prepare(struct record *rec, enum role role)
 	__atomic_store_n(&rec->holder, 0, __ATOMIC_RELAXED);
 	rec->cookie = rec->inode = 0;
 	rec->closed_ns = rec->closed_seq = 0;
+	__atomic_store_n(&rec->waiting_ns, 0, __ATOMIC_RELAXED);
 	rec->opened_ns = (uint64_t)sys_now_ns();
 	rec->local.len = rec->peer.len = 0;
 }

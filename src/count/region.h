@@ -153,6 +153,7 @@ struct record {
 	uint32_t chunk[NR_DIRS];
 	uint32_t holder; /* A: 1 + the entry of holders[] that closes it; 0: its process does */
 	uint64_t cookie, inode;
+	int64_t waiting_ns; /* A: since when a write is under way that may wait; 0 none */
 	uint64_t opened_ns,
 		closed_ns; /* CLOCK_MONOTONIC; region_open() sets the first */
 	uint64_t closed_seq; /* number of the close in the family: what is readable, and how long */

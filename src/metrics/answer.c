@@ -1,5 +1,6 @@
 #include "metrics/answer.h"
 #include "base/sys.h"
+#include "stream/keeper.h"
 #include <string.h>
 
 #define SNAPSHOT_NS INT64_C(1000000000)
@@ -89,6 +90,7 @@ look(struct answers *a)
 		__atomic_store_n(&region->totals.watched_ns, now, __ATOMIC_RELAXED);
 	if (a->snap.number && now - a->snap.now_ns < (uint64_t)SNAPSHOT_NS)
 		return true;
+	keeper_look_now();
 	return snapshot_take(&a->snap);
 }
 

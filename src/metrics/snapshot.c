@@ -83,7 +83,9 @@ view_stream(struct snapshot *snap, struct stream_view *s, const struct record *r
 	s->family = one_of(&rec->family, NR_FAMILIES);
 	s->mode = one_of(&rec->mode, NR_MODES);
 	s->bypass = one_of(&rec->bypass, NR_BYPASSES);
-	s->blocked = one_of(&rec->blocked, NR_CAUSES);
+	s->blocked = now[SENT].is_episode       ? one_of(&rec->blocked, NR_CAUSES)
+		     : s->family == FAMILY_UNIX ? CAUSE_PEER
+						: CAUSE_UNKNOWN;
 	s->age_ns = count_less(end_ns, s->opened_ns);
 	for (int d = 0; d < NR_DIRS; d++) {
 		s->chunk[d] = rec->chunk[d];

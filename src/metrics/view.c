@@ -1,7 +1,8 @@
 #include "metrics/view.h"
 #include "count/own.h"
 
-enum { STALL_TRIES = 64 };
+/* How often a total in motion is read again, and how long a write is given before it waits. */
+enum { STALL_TRIES = 64, WAITS_NS = 1000000 };
 
 void
 view_add(struct flow_view *to, const struct flow_view *from)
@@ -60,6 +61,16 @@ read_stall(struct flow_view *v, const struct flow_rare *rare, uint64_t now_ns)
 	v->unseen_ns = counted ? 0 : v->running_ns;
 }
 
+/* For how long a write has been waiting at which nobody has looked yet. It is counted when it returns. */
+static uint64_t
+waiting(const struct record *rec, uint64_t now_ns)
+{
+	uint64_t since = (uint64_t)__atomic_load_n(&rec->waiting_ns, __ATOMIC_RELAXED);
+	uint64_t ns = since ? count_less(now_ns, since) : 0;
+
+	return ns > WAITS_NS ? ns : 0;
+}
+
 void
 view_read(struct flow_view *v, const struct record *rec, enum dir dir, uint64_t now_ns)
 {
@@ -69,6 +80,9 @@ view_read(struct flow_view *v, const struct record *rec, enum dir dir, uint64_t 
 	read_flow(v, flow);
 	v->stall_events = count_load(&rare->stall_events);
 	read_stall(v, rare, now_ns);
+	v->is_episode = v->running_ns != 0;
+	if (dir == SENT && !v->is_episode)
+		v->running_ns = waiting(rec, now_ns);
 	for (int i = 0; i < NR_CAUSES; i++)
 		v->cause_ns[i] = count_load(&rare->cause_ns[i]);
 	for (int i = 0; i < NR_FLUSHES; i++)

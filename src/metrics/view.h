@@ -10,8 +10,9 @@ struct flow_view {
 	uint64_t kernel_calls, kernel_bytes, chunks, discarded, pending;
 	uint64_t stall_events;
 	uint64_t stall_ns;   /* the running episodes included */
-	uint64_t running_ns; /* the longest running episode; 0 none */
+	uint64_t running_ns; /* the longest running episode or waiting write; 0 none */
 	uint64_t unseen_ns;  /* of it what is yet to be added to stall_ns */
+	bool is_episode; /* and not a write at which no look has found the cause yet */
 	uint64_t cause_ns[NR_CAUSES];
 	uint64_t flushes[NR_FLUSHES];
 };

@@ -4,9 +4,13 @@
 #include "stream/flush.h"
 #include "stream/stall.h"
 #include "stream/turn.h"
+#include <errno.h>
 
 enum { LOOK_NS = 100000000, LOOK_SHARE = 200, TRIM_NS = 1000000000 };
 static const int64_t watch_ns = INT64_C(60000000000);
+
+/* How often and how long a snapshot waits for a look. */
+enum { LOOK_STEP_NS = 1000000, LOOK_STEPS = 20 };
 
 /* ARMED: it sweeps, or an alarm is set by which it will. IDLE: nothing is held; the next hold sets
  * the alarm. */
@@ -19,6 +23,8 @@ static struct {
 	struct sys_alarm alarm;
 	int64_t due_ns; /* A: when the alarm goes off, while it sleeps and one is set; else 0 */
 	uint64_t seen_ns;    /* A: asked_ns() at its last look */
+	bool look_now;       /* A: a look at the episodes is asked for */
+	uint32_t looks;      /* A: how many of those have been answered */
 	uint32_t generation; /* A: of the process whose keeper runs; 0 none */
 	bool never;          /* A: cannot be made, or was ended for good */
 	struct sys_thread thread;
@@ -130,16 +136,24 @@ watched(int64_t now)
 }
 
 struct looks {
-	int64_t last_ns; /* 0: none, or nobody has been watching since */
-	int64_t next_ns; /* 0: nobody watches */
+	int64_t last_ns;     /* 0: none, or nobody has been watching since */
+	int64_t next_ns;     /* 0: nobody watches */
+	int64_t episodes_ns; /* when the next at the episodes alone may be */
 };
 
-/* Looks, if one is due. They come every LOOK_NS, or so seldom that they cost half a per cent of a
- * core: by its own time, as on a busy machine the thread may stand still in a look. */
+/* How long to rest from a look that began at `began`, so that looks cost half a per cent of a core: by
+ * its own time, as on a busy machine the thread may stand still in a look. */
+static int64_t
+rest_ns(int64_t began)
+{
+	return LOOK_SHARE * (sys_cpu_ns() - began);
+}
+
+/* Looks, if one is due. They come every LOOK_NS, or more seldom where they cost too much. */
 static void
 look(struct looks *looks, int64_t now)
 {
-	int64_t cost, began;
+	int64_t rest, began;
 
 	if (!watched(now)) {
 		looks->last_ns = looks->next_ns = 0;
@@ -149,9 +163,26 @@ look(struct looks *looks, int64_t now)
 		return;
 	began = sys_cpu_ns();
 	stall_look(looks->last_ns ? now - looks->last_ns : 0);
-	cost = LOOK_SHARE * (sys_cpu_ns() - began);
+	rest = rest_ns(began);
 	looks->last_ns = now;
-	looks->next_ns = now + (cost > LOOK_NS ? cost : LOOK_NS);
+	looks->next_ns = now + (rest > LOOK_NS ? rest : LOOK_NS);
+}
+
+/* For a snapshot that waits: a look at the episodes, if the last one cost little enough. */
+static void
+look_for_snapshot(struct looks *looks, int64_t now)
+{
+	int64_t began;
+
+	if (!__atomic_exchange_n(&keeper.look_now, false, __ATOMIC_ACQUIRE))
+		return;
+	if (now >= looks->episodes_ns) {
+		began = sys_cpu_ns();
+		stall_look_episodes();
+		looks->episodes_ns = now + rest_ns(began);
+	}
+	/* Pairs with the acquire in keeper_look_now(). */
+	__atomic_fetch_add(&keeper.looks, 1, __ATOMIC_RELEASE);
 }
 
 /* When the next look or trim is due, whatever is held meanwhile; 0: none is. */
@@ -212,6 +243,7 @@ run(void)
 		now = sys_now_ns();
 		next = sweep(now);
 		look(&looks, now);
+		look_for_snapshot(&looks, now);
 		if (now - trimmed >= TRIM_NS) {
 			pool_trim(self.tid);
 			trimmed = now;
@@ -311,6 +343,22 @@ keeper_watch_asked(void)
 		__atomic_store_n(&keeper.seen_ns, asked, __ATOMIC_RELAXED);
 		sys_alarm_ring(&keeper.alarm); /* it may sleep for long */
 	}
+}
+
+void
+keeper_look_now(void)
+{
+	uint32_t looks = __atomic_load_n(&keeper.looks, __ATOMIC_RELAXED);
+
+	if (!runs() || !stall_any())
+		return;
+	__atomic_store_n(&keeper.look_now, true, __ATOMIC_RELEASE);
+	sys_alarm_ring(&keeper.alarm);
+	for (int i = 0; i < LOOK_STEPS; i++)
+		if (__atomic_load_n(&keeper.looks, __ATOMIC_ACQUIRE) != looks ||
+		    sys_futex_wait(&keeper.looks, looks, sys_now_ns() + LOOK_STEP_NS) ==
+			    -EAGAIN)
+			return;
 }
 
 void

@@ -41,6 +41,11 @@ keeper_watch(void)
 		keeper_watch_asked();
 }
 
+/* Before a snapshot, by the thread that takes it: if it runs, and an episode of send backpressure does
+ * on any stream of this process, it looks now which still do, and this waits until it has, 20 ms at most. Not
+ * where such looks cost too much. */
+void keeper_look_now(void);
+
 /* Ends it and waits until the kernel has forgotten the thread. It comes back at the next hold,
  * unless `for_good`. */
 void keeper_stop(bool for_good);

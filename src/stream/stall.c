@@ -161,12 +161,12 @@ bring_up(struct stream *s, int64_t now_ns)
 
 /* If a write is still under way, only what it waits from now on is yet to be counted. */
 static void
-counted_until(struct stream_cold *cold, int64_t now_ns)
+counted_until(struct record *rec, int64_t now_ns)
 {
-	int64_t since = __atomic_load_n(&cold->waiting_ns, __ATOMIC_RELAXED);
+	int64_t since = __atomic_load_n(&rec->waiting_ns, __ATOMIC_RELAXED);
 
 	if (since)
-		__atomic_compare_exchange_n(&cold->waiting_ns, &since, now_ns, false,
+		__atomic_compare_exchange_n(&rec->waiting_ns, &since, now_ns, false,
 					    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
@@ -184,7 +184,7 @@ finish(struct stream *s)
 		record_no_stall(stream_record(s));
 		count_episode(ns);
 	}
-	counted_until(cold, sys_now_ns());
+	counted_until(stream_record(s), sys_now_ns());
 	__atomic_store_n(&s->stalled, QUIET, __ATOMIC_RELEASE);
 }
 
@@ -235,7 +235,7 @@ stall_begin(struct stream *s)
 void
 stall_may_wait(struct stream *s, int64_t start_ns)
 {
-	__atomic_store_n(&stream_cold(s)->waiting_ns, start_ns, __ATOMIC_RELAXED);
+	__atomic_store_n(&stream_record(s)->waiting_ns, start_ns, __ATOMIC_RELAXED);
 }
 
 /* A write may be waiting. If it returns while we look, either it finds our claim, and we count it,
@@ -243,7 +243,7 @@ stall_may_wait(struct stream *s, int64_t start_ns)
 static void
 look_waiting(struct stream *s)
 {
-	const int64_t *waiting = &stream_cold(s)->waiting_ns;
+	const int64_t *waiting = &stream_record(s)->waiting_ns;
 	int64_t since = __atomic_load_n(waiting, __ATOMIC_RELAXED);
 	uint8_t shares = SHARES;
 
@@ -272,15 +272,16 @@ stall_returned(struct stream *s, int64_t start_ns, int64_t end_ns, bool waited)
 {
 	struct stream_cold *cold = stream_cold(s);
 	struct stall_clocks now;
-	int64_t since = __atomic_exchange_n(&cold->waiting_ns, 0, __ATOMIC_SEQ_CST);
+	int64_t since =
+		__atomic_exchange_n(&stream_record(s)->waiting_ns, 0, __ATOMIC_SEQ_CST);
 	uint64_t ns = count_less((uint64_t)end_ns, (uint64_t)since);
 
 	if (s->stalled) {
 		stall_end(s);
 		return;
 	}
-	/* Looks may have counted most of it. */
-	if (!waited || !region_get() || (since != start_ns && ns < JIFFY_NS))
+	/* Looks may have counted most of it; and all of it another thread that waited here too. */
+	if (!waited || !region_get() || !since || (since != start_ns && ns < JIFFY_NS))
 		return;
 	count_add(&stream_record(s)->rare[SENT].stall_events, 1);
 	count_add(&stream_record(s)->rare[SENT].stall_ns, ns);
@@ -356,8 +357,15 @@ look_unread(struct stream *s, bool unread, int64_t since_ns)
 	cold->look_reads = reads;
 }
 
+/* One look at the streams of this process. */
+struct look {
+	bool episodes; /* of running episodes only */
+	int64_t since_ns;
+	struct queue fullest;
+};
+
 static void
-look_at(struct pollfd *pfd, unsigned nr, int64_t since_ns)
+look_at(struct pollfd *pfd, unsigned nr, const struct look *look)
 {
 	struct stream *s;
 
@@ -373,7 +381,8 @@ look_at(struct pollfd *pfd, unsigned nr, int64_t since_ns)
 			look_stalled(s);
 		else
 			look_waiting(s);
-		look_unread(s, unread(&pfd[i]), since_ns);
+		if (!look->episodes)
+			look_unread(s, unread(&pfd[i]), look->since_ns);
 	}
 }
 
@@ -396,23 +405,22 @@ static bool
 may_be_stalled(const struct stream *s)
 {
 	return s->stalled ||
-	       __atomic_load_n(&stream_cold(s)->waiting_ns, __ATOMIC_RELAXED);
+	       __atomic_load_n(&stream_record(s)->waiting_ns, __ATOMIC_RELAXED);
 }
 
 /* Of a stream that another process has open as well, we speak only if we are the one that reads. */
 static bool
-to_be_looked_at(const struct stream *s)
+to_be_looked_at(const struct stream *s, const struct look *look)
 {
 	return s && s->state == STATE_OPEN &&
-	       (may_be_stalled(s) || s->reads || stream_private(s));
+	       (may_be_stalled(s) ||
+		(!look->episodes && (s->reads || stream_private(s))));
 }
 
-void
-stall_look(int64_t since_ns)
+static void
+look_at_all(struct look *look)
 {
 	struct pollfd pfd[LOOK_AT_ONCE];
-	struct member *member = region_member();
-	struct queue fullest = { 0 };
 	struct stream *s;
 	unsigned nr = 0;
 
@@ -420,10 +428,10 @@ stall_look(int64_t since_ns)
 		for (int j = 0; stream_leaf[i] && j < 1 << LEAF_BITS; j++) {
 			int fd = (int)(i << LEAF_BITS) + j;
 
-			if (number_kind[fd] == KIND_SOCKET)
-				look_listener(&stream_leaf[i][j], &fullest);
+			if (number_kind[fd] == KIND_SOCKET && !look->episodes)
+				look_listener(&stream_leaf[i][j], &look->fullest);
 			s = stream_known(fd);
-			if (!to_be_looked_at(s))
+			if (!to_be_looked_at(s, look))
 				continue;
 			pfd[nr++] = (struct pollfd){
 				.fd = s->fd,
@@ -431,11 +439,26 @@ stall_look(int64_t since_ns)
 						  (may_be_stalled(s) ? POLLOUT : 0)),
 			};
 			if (nr == LOOK_AT_ONCE) {
-				look_at(pfd, nr, since_ns);
+				look_at(pfd, nr, look);
 				nr = 0;
 			}
 		}
-	look_at(pfd, nr, since_ns);
-	__atomic_store_n(&member->accept_queue, fullest.length, __ATOMIC_RELAXED);
-	__atomic_store_n(&member->accept_limit, fullest.limit, __ATOMIC_RELAXED);
+	look_at(pfd, nr, look);
+}
+
+void
+stall_look(int64_t since_ns)
+{
+	struct look look = { .since_ns = since_ns };
+	struct member *member = region_member();
+
+	look_at_all(&look);
+	__atomic_store_n(&member->accept_queue, look.fullest.length, __ATOMIC_RELAXED);
+	__atomic_store_n(&member->accept_limit, look.fullest.limit, __ATOMIC_RELAXED);
+}
+
+void
+stall_look_episodes(void)
+{
+	look_at_all(&(struct look){ .episodes = true });
 }

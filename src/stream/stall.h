@@ -44,4 +44,7 @@ void stall_writable(int fd);
  * and adds `since_ns`, the time since the look before (0: there was none), to those that have
  * waited to be read. Notes in the member's slot how full its fullest listener is. */
 void stall_look(int64_t since_ns);
+
+/* The same for running episodes and writes that wait alone, at any time between. */
+void stall_look_episodes(void);
 #endif

@@ -81,7 +81,6 @@ wipe(struct stream *s, enum state state)
 	s->state = (uint8_t)state;
 	share_begin(s);
 	cold->first_ns = cold->borrow_ns = cold->stall_start_ns = 0;
-	cold->waiting_ns = 0;
 	cold->cookie = cold->listener_cookie = cold->stall_busy_us = 0;
 	cold->stall_ns = 0;
 	cold->stall_seen = (struct stall_clocks){ 0 };

@@ -124,7 +124,6 @@ struct stream_cold {
 	uint64_t cookie;        /* C: SO_COOKIE */
 	int64_t stall_start_ns; /* A: stream/stall */
 	uint64_t stall_busy_us; /* A: tcpi_busy_time then */
-	int64_t waiting_ns; /* A: since when a write is under way that may wait; 0 none */
 	/* Of stream/stall, whoever has made `stalled` SHARES: over all episodes of the stream. */
 	int64_t stall_seen_ns;          /* when the clocks were read, */
 	struct stall_clocks stall_seen; /* and what they said */

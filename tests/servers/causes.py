@@ -59,6 +59,11 @@ class Streams:
                 self.shortened += self.sock.send(BLOCK[:length]) < length
         return time.monotonic()
 
+    def shout(self, length):
+        """One write that waits."""
+        self.sock.sendall(bytes(length))
+        return length
+
     def episode(self):
         began = self.fill()
         watched.say("refused")
@@ -66,6 +71,14 @@ class Streams:
         ready.register(self.sock, select.POLLOUT)
         require(ready.poll(watched.TIMEOUT * 1000), "never writable")
         return time.monotonic() - began
+
+    def stuff(self):
+        """Until it is refused, and the peer's kernel takes no more either."""
+        self.fill()
+        ready = select.poll()
+        ready.register(self.sock, select.POLLOUT)
+        while ready.poll(100):
+            self.fill()
 
     def stalls(self, number):
         """Their time, and how many more there may be: a write that is only shortened is one
@@ -141,6 +154,20 @@ def sent(server, inode):
     return figures, figures["backpressureTime"], figures["causes"]
 
 
+def unwatched(server, kind, address, cause):
+    """Nobody has asked before, and its only thread waits in a write: the first answer says so."""
+    sock, inode = connect(server, kind, address)
+    server.tell("shout", len(BLOCK) * 64)
+    ready, _, _ = select.select([sock], [], [], watched.TIMEOUT)
+    require(ready, "no byte")
+    figures, _, _ = sent(server, inode)
+    blocked = figures["blocked"]
+    require(blocked and blocked["cause"] == cause, f"a write waits, and blocked is {blocked}")
+    require(not figures["backpressureEvents"], "counted before it has returned")
+    require(drain_until_heard(server, sock) == len(BLOCK) * 64, "not all was sent")
+    sock.close()
+
+
 def one_stall(server, kind, address, least):
     """The peer does not read for a while, which is told while it lasts."""
     sock, inode = connect(server, kind, address)
@@ -162,6 +189,24 @@ def one_stall(server, kind, address, least):
     require(0.9 * truth <= spent <= 1.1 * truth, f"{what}: {spent} ms are told")
     require(causes["peer"] >= least * spent, f"{what}: {causes} of {spent}")
     sock.close()
+
+
+def writable_unnoticed(server):
+    """The peer has read all, and the server has not asked since: it is not told to be blocked,
+    although the looks that come by themselves come every 100 ms only."""
+    address = server.ask("listen", "full", ["127.0.0.1", 0])
+    server.ask("option", "full", socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+    for _ in range(3):
+        sock, inode = connect(server, "full", address, 65536)
+        server.ask("stuff")
+        figures, _, _ = sent(server, inode)
+        require(figures["blocked"], "refused, and not blocked")
+        taken = time.monotonic()
+        watched.until(lambda: time.monotonic() > taken + 1, "no second snapshot")
+        watched.exactly(sock, figures["totalBytes"])
+        figures, _, _ = sent(server, inode)
+        require(figures["blocked"] is None, f"writable, and blocked is {figures['blocked']}")
+        sock.close()
 
 
 def many_stalls(server, address):
@@ -316,9 +361,11 @@ def a_small_buffer(server):
 def test(server):
     tcp = server.ask("listen", "tcp", ["127.0.0.1", 0])
     local = server.ask("listen", "unix", os.path.join(sys.argv[1], "..", "streams"))
+    unwatched(server, "tcp", tcp, "unknown")
     a_reader(server, tcp)
     one_stall(server, "tcp", tcp, 0.9)
     one_stall(server, "unix", local, 1)
+    writable_unnoticed(server)
     share = many_stalls(server, tcp)
     received(server, tcp, 0)
     received(server, tcp, 100)

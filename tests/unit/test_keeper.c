@@ -207,6 +207,45 @@ an_idle_one_is_woken_when_somebody_asks(void **state)
 	*watched = 0;
 }
 
+/* It sweeps and looks, while who asked for that sleeps. */
+static void
+answer(void)
+{
+	int64_t then = fake.now_ns;
+
+	run_keeper(1);
+	fake.now_ns = then; /* its own sleep is not the asker's */
+}
+
+static void
+a_snapshot_waits_for_a_look_but_not_for_long(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+	int64_t then = fake.now_ns;
+
+	(void)state;
+	stall_begin(s);
+	keeper_look_now(); /* nobody could look */
+	assert_int_equal(fake.calls[FAKE_ALARM_RING], 0);
+	assert_int_equal(fake.now_ns, then);
+	stall_end(s);
+	hold(s, "a");
+	keeper_look_now(); /* there is nothing to look at */
+	assert_int_equal(fake.calls[FAKE_ALARM_RING], 0);
+	stall_begin(s);
+	then = fake.now_ns;
+	keeper_look_now(); /* it does not get to run */
+	assert_int_equal(fake.calls[FAKE_ALARM_RING], 1);
+	assert_in_range(fake.now_ns - then, 20 * MS, 21 * MS);
+	fake.fd[A].revents = POLLOUT;
+	then = fake.now_ns;
+	fake.on_sleep = answer;
+	keeper_look_now();
+	assert_int_equal(fake.calls[FAKE_ALARM_RING], 2);
+	assert_true(fake.now_ns - then < 2 * MS);
+	assert_int_equal(s->stalled, 0);
+}
+
 static void
 a_stopped_one_comes_back_at_the_next_hold(void **state)
 {
@@ -250,6 +289,7 @@ main(void)
 		T(a_number_that_became_another_socket_is_not_touched),
 		T(a_number_in_use_again_keeps_what_it_holds),
 		T(an_idle_one_is_woken_when_somebody_asks),
+		T(a_snapshot_waits_for_a_look_but_not_for_long),
 		T(a_stopped_one_comes_back_at_the_next_hold),
 		T(ended_for_good_nothing_is_held),
 	};

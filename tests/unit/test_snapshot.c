@@ -166,6 +166,25 @@ IN_CHILD(a_running_episode_counts_up_to_now)
 	CHECK(snap.total[ROLE_CONNECTED][SENT].stall_ns >= 51000000);
 }
 
+/* Nobody has looked at it, so no cause is known; it is counted when it returns. */
+IN_CHILD(a_write_that_waits_is_blocked_but_not_counted)
+{
+	struct record *rec;
+
+	begin();
+	rec = open_one(ROLE_CONNECTED, 9);
+	rec->rare[SENT].stall_ns = 1000000;
+	rec->waiting_ns = sys_now_ns() - 50000000;
+	CHECK(snapshot_take(&snap));
+	CHECK(snap.stalled == 1 && stream_of(9)->flow[SENT].running_ns >= 50000000);
+	CHECK(stream_of(9)->flow[RECEIVED].running_ns == 0);
+	CHECK(stream_of(9)->blocked == CAUSE_UNKNOWN);
+	CHECK(stream_of(9)->flow[SENT].stall_ns == 1000000);
+	rec->waiting_ns = INT64_MAX; /* noise */
+	CHECK(snapshot_take(&snap));
+	CHECK(snap.stalled == 0);
+}
+
 IN_CHILD(of_the_accept_queues_the_fullest_is_shown)
 {
 	struct member *me, *other;
@@ -323,6 +342,7 @@ main(void)
 		cmocka_unit_test(open_streams_are_those_opened_less_those_closed),
 		cmocka_unit_test(ended_processes_are_those_that_can_be),
 		cmocka_unit_test(a_running_episode_counts_up_to_now),
+		cmocka_unit_test(a_write_that_waits_is_blocked_but_not_counted),
 		cmocka_unit_test(of_the_accept_queues_the_fullest_is_shown),
 		cmocka_unit_test(idle_is_the_time_since_bytes_moved),
 		cmocka_unit_test(a_stream_of_two_processes_is_one),

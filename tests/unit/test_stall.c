@@ -99,6 +99,22 @@ a_blocking_write_that_waited_is_an_episode(void **state)
 	assert_int_equal(s->stalled, 0);
 }
 
+/* The one that returns first has counted until then. */
+static void
+two_threads_that_waited_count_no_more_than_there_was(void **state)
+{
+	struct stream *s = accepted(A, AF_UNIX);
+	int64_t start = fake.now_ns;
+
+	(void)state;
+	stall_may_wait(s, start);
+	stall_may_wait(s, start + MS);
+	stall_returned(s, start + MS, start + 8 * MS, true);
+	stall_returned(s, start, start + 9 * MS, true);
+	assert_int_equal(events(s), 1);
+	assert_int_equal(stalled_ns(s), 7 * MS);
+}
+
 static void
 a_look_finds_the_write_that_waits(void **state)
 {
@@ -482,6 +498,7 @@ main(void)
 		T(a_late_application_is_no_slow_peer),
 		T(a_short_write_begins_one_too),
 		T(a_blocking_write_that_waited_is_an_episode),
+		T(two_threads_that_waited_count_no_more_than_there_was),
 		T(a_look_finds_the_write_that_waits),
 		T(a_write_waits_twice),
 		T(one_that_returned_at_once_is_no_episode),
