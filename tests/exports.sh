@@ -29,7 +29,7 @@ skip() { # skip TEXT WHY
 }
 empty() { [[ ! -s $1 ]]; }
 
-echo "1..6"
+echo "1..7"
 
 sort -u "$list" | cmp -s - "$list"
 result $? "src/libweir.sym is sorted, each name once"
@@ -74,3 +74,37 @@ else
 fi
 empty "$work/calls"
 result $? "no floor below interpose calls a hooked name, malloc or errno" "$work/calls"
+
+# Helper threads have no thread-local data of libc's (base/sys.h). So of libc nothing may be called below interpose but
+# what has none, and what is called at the start of the process and by the program's own threads alone.
+cat >"$work/allowed" <<'END'
+_GLOBAL_OFFSET_TABLE_
+clock_gettime
+fnmatch
+memchr
+memcmp
+memcpy
+memmove
+memset
+program_invocation_short_name
+pthread_key_create
+pthread_setspecific
+secure_getenv
+strchr
+strcmp
+strcspn
+strlen
+strncmp
+strncpy
+strnlen
+strrchr
+END
+if [[ -n ${WEIR_SANITIZER:-} ]]; then
+	skip "helper threads use no thread-local data of libc's" "a sanitizer's are libc's threads"
+else
+	xargs nm --defined-only <"$work/objects" | awk 'NF == 3 { print $3 }' | sort -u >"$work/ours"
+	nm --defined-only "$build"/src/base/.libs/sys*.o | awk 'NF == 3 { print $3 }' >>"$work/ours"
+	sort -u "$work/allowed" "$work/ours" | join -v 2 - "$work/undefined" | grep -vE '^__(u*divti3|aarch64_)' >"$work/local"
+	empty "$work/local"
+	result $? "helper threads use no thread-local data of libc's" "$work/local"
+fi

@@ -127,19 +127,28 @@ void sys_alarm_end(struct sys_alarm *alarm);
 void sys_alarm_wait(struct sys_alarm *alarm, const uint32_t *word, uint32_t value,
 		    int64_t until_ns);
 
-/* A helper thread with all signals blocked by pthread_sigmask (never the raw call: glibc's
- * setuid needs its own two), a small stack and a name of at most 15 bytes. Not from a
- * locked section: it allocates. 0 or -errno. *t stays where it is until sys_thread_join(),
- * which is called once `run` has been told to return, and returns when the kernel no longer
- * counts the thread (unshare and setns refuse while it does), or after 5 seconds: the
- * program must not hang of us. */
+/* A helper thread, with all signals blocked, a small stack and a name of at most 15 bytes. The caller has
+ * blocked them too, until it has noted that the thread is there. libc does not
+ * know of it: a program that has one thread keeps libc's shortcuts for those that have one (malloc,
+ * stdio, cancellation points; measured: 20 to 30 ns a system call). So in it
+ * no function of libc may be called that uses thread-local data other than errno, and of ours only
+ * `self` may be (the clone(2) and arch_prctl(2) manuals; Drepper, ELF Handling For Thread-Local Storage).
+ * Nor does it get the identity that setuid() gives to all threads that libc knows: interpose/sandbox.
+ * 0 or -errno. *t stays where it is until sys_thread_join(), which is called once `run` has been
+ * told to return, and returns when the kernel no longer counts the thread (unshare and setns
+ * refuse while it does), or after 5 seconds: the program must not hang of us. */
 struct sys_thread {
-	unsigned long handle; /* pthread_t, detached: of no use once it has ended */
-	int tid;              /* A: set by the thread itself before `run` is called */
+	int tid;             /* A */
+	uint32_t generation; /* of the process that made it */
 	void (*run)(void);
 	char name[16];
+	void *area; /* its memory, `len` bytes; kept until the next start */
+	size_t len;
 };
 int sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name);
+
+/* True: this process has started one, which may have ended. */
+bool sys_thread_any(void);
 void sys_thread_join(struct sys_thread *t);
 
 /* As sys_thread_join(), but sends the thread `sig` until it is gone, so that no sleep it is about

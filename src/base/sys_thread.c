@@ -1,10 +1,13 @@
 /* base/sys: helper threads and their alarms: see sys.h. */
 #include "base/log.h"
+#include "base/self.h"
 #include "base/sys.h"
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -71,19 +74,6 @@ sys_alarm_wait(struct sys_alarm *alarm, const uint32_t *word, uint32_t value,
 		 (long)(until_ns ? &timeout : NULL), sizeof(signals), 0, 0);
 }
 
-static void *
-thread_main(void *arg)
-{
-	struct sys_thread *t = arg;
-	void (*run)(void) = t->run;
-
-	sys_call(SYS_prctl, PR_SET_NAME, (long)t->name, 0, 0, 0, 0);
-	/* Last touch of *t: who joins may reuse it from here on. */
-	__atomic_store_n(&t->tid, sys_gettid(), __ATOMIC_RELEASE);
-	run();
-	return NULL;
-}
-
 void
 sys_signals_block(sigset_t *before)
 {
@@ -99,39 +89,173 @@ sys_signals_restore(const sigset_t *before)
 	pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
+/* ---- threads that libc does not know ---- */
+
+/* The guard is a page of any size. What helpers do fits into the stack several times; around what they
+ * have of thread-local data libc may look for its own, which is all 0. */
+enum { GUARD = 64 << 10, STACK = 128 << 10, AROUND = 16 << 10, TP_ALIGN = 64 };
+
+#ifdef __has_feature
+#define SANITIZED (__has_feature(thread_sanitizer) || __has_feature(address_sanitizer))
+#else
+#define SANITIZED 0
+#endif
+
+#if SANITIZED || defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+/* They want each thread made by pthread_create(). */
+static void *
+thread_main(void *arg)
+{
+	struct sys_thread *t = arg;
+
+	sys_call(SYS_prctl, PR_SET_NAME, (long)t->name, 0, 0, 0, 0);
+	__atomic_store_n(&t->tid, sys_gettid(), __ATOMIC_RELEASE);
+	t->run();
+	return NULL;
+}
+
+static int
+make(struct sys_thread *t)
+{
+	pthread_t handle;
+	int r = -pthread_create(&handle, NULL, thread_main, t);
+
+	if (!r)
+		pthread_detach(handle);
+	return r;
+}
+#else
+static char *
+thread_pointer(void)
+{
+#ifdef __x86_64__
+	char *tp;
+
+	__asm__("mov %%fs:0, %0" : "=r"(tp));
+	return tp;
+#else
+	return __builtin_thread_pointer();
+#endif
+}
+
+static int
+thread_main(void *arg)
+{
+	struct sys_thread *t = arg;
+	uint64_t all = ~UINT64_C(0);
+
+	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, sizeof(all), 0, 0);
+	sys_call(SYS_prctl, PR_SET_NAME, (long)t->name, 0, 0, 0, 0);
+	t->run();
+	return 0;
+}
+
+/* One mapping: guard, stack, and the surroundings of a thread pointer from which the code finds `self`
+ * where it finds the caller's. Returns the pointer; NULL: no memory. */
+static char *
+lay_out(struct sys_thread *t)
+{
+	char *mine = thread_pointer(), *tp;
+	ptrdiff_t at = (char *)&self - mine;
+	size_t below = (at < 0 ? (size_t)-at : 0) + AROUND;
+	size_t above = (at > 0 ? (size_t)at + sizeof(self) : 0) + AROUND;
+
+	t->len = GUARD + STACK + below + TP_ALIGN + above;
+	t->area = sys_map(t->len, 0);
+	if (!t->area)
+		return NULL;
+	sys_call(SYS_mprotect, (long)t->area, GUARD, PROT_NONE, 0, 0, 0);
+	tp = (char *)t->area + GUARD + STACK + below;
+	tp += -(uintptr_t)tp % TP_ALIGN;
+#ifdef __x86_64__
+	/* The System V ABI, processor supplement: it points to itself. Behind that both libcs have a second
+	 * pointer to it, and at 40 and 48 what guards stacks and pointers. */
+	((void **)tp)[0] = ((void **)tp)[2] = tp;
+	memcpy(tp + 40, mine + 40, 16);
+#endif
+	return tp;
+}
+
+static void
+unmap(struct sys_thread *t)
+{
+	sys_unmap(t->area, t->len);
+	t->area = NULL;
+}
+
+/* clone() is a name this library exports, so libc's own has to be looked up. */
+static int
+make(struct sys_thread *t)
+{
+	static int (*libc_clone)(int (*)(void *), void *, int, void *, ...);
+	char *tp = lay_out(t);
+	int tid;
+
+	if (!tp)
+		return -ENOMEM;
+	if (!libc_clone)
+		*(void **)&libc_clone = dlsym(RTLD_NEXT, "clone");
+	tid = libc_clone
+		      ? libc_clone(thread_main, (char *)t->area + GUARD + STACK,
+				   CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND |
+					   CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS,
+				   t, NULL, tp, NULL)
+		      : -1;
+	if (tid < 0) {
+		unmap(t);
+		return libc_clone ? -errno : -ENOSYS;
+	}
+	__atomic_store_n(&t->tid, tid, __ATOMIC_RELEASE);
+	return 0;
+}
+#endif
+
+/* True: the thread is gone. With `sig` it is told so again and again. */
+static bool
+wait_for_end(struct sys_thread *t, int sig)
+{
+	const struct timespec nap = { 0, 50000 };
+	int64_t give_up = sys_now_ns() + INT64_C(5000000000);
+	int tid, pid = sys_getpid();
+
+	do {
+		tid = __atomic_load_n(&t->tid, __ATOMIC_ACQUIRE);
+		if (tid != 0 && sys_tgkill(pid, tid, sig) == -ESRCH)
+			return true;
+		sys_call(SYS_nanosleep, (long)&nap, 0, 0, 0, 0, 0);
+	} while (sys_now_ns() < give_up);
+	return false;
+}
+
+static uint32_t has_started; /* A: generation of the last process that did */
+
+bool
+sys_thread_any(void)
+{
+	return __atomic_load_n(&has_started, __ATOMIC_RELAXED) == process->generation;
+}
+
 int
 sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 {
-	/* libc takes thread-local data out of the stack, and how much the program has of it
-	 * nobody tells: where a stack is too small for that (EINVAL), try a larger one. */
-	static const size_t room[] = { 64 << 10, 256 << 10, 1 << 20, 8 << 20 };
 	static bool told; /* one line a process, whichever thread it was */
-	int saved = errno;
-	int err = EINVAL;
-	sigset_t before;
-	pthread_attr_t attr;
+	int saved = errno, err;
 
+	/* One that ended by itself, or the parent's, of which a child has the memory alone. */
+	if (t->area && (t->generation != process->generation || wait_for_end(t, 0)))
+		sys_unmap(t->area, t->len);
 	memset(t, 0, sizeof(*t));
 	t->run = run;
+	t->generation = process->generation;
+	__atomic_store_n(&has_started, process->generation, __ATOMIC_RELAXED);
 	strncpy(t->name, name, sizeof(t->name) - 1);
-	sys_signals_block(&before);
-	if (pthread_attr_init(&attr) == 0) {
-		pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-		for (size_t i = 0; i < sizeof(room) / sizeof(room[0]) && err == EINVAL;
-		     i++) {
-			pthread_attr_setstacksize(&attr,
-						  (size_t)PTHREAD_STACK_MIN + room[i]);
-			err = pthread_create(&t->handle, &attr, thread_main, t);
-		}
-		pthread_attr_destroy(&attr);
-	}
-	sys_signals_restore(&before);
+	err = make(t);
 	errno = saved;
 	if (err && !__atomic_exchange_n(&told, true, __ATOMIC_RELAXED))
 		log_line(LOG_WARN,
 			 "no helper thread (error %d): nothing is held, no metrics",
-			 err);
-	return -err;
+			 -err);
+	return err;
 }
 
 /* linux/sched/types.h, which cannot be included beside sched.h. */
@@ -156,25 +280,6 @@ sys_thread_prompt(void)
 		return;
 	a.runtime = 100000; /* ns: the shortest slice there is */
 	sys_call(SYS_sched_setattr, 0, (long)&a, 0, 0, 0, 0);
-}
-
-/* True: the thread is gone. With `sig` it is told so again and again. */
-static bool
-wait_for_end(struct sys_thread *t, int sig)
-{
-	const struct timespec nap = { 0, 50000 };
-	int64_t give_up = sys_now_ns() + INT64_C(5000000000);
-	int tid, pid = sys_getpid();
-
-	/* pthread_join() returns as soon as the thread's stack is free, a little before the
-	 * kernel has taken the thread off its count. So the kernel is asked. */
-	do {
-		tid = __atomic_load_n(&t->tid, __ATOMIC_ACQUIRE);
-		if (tid != 0 && sys_tgkill(pid, tid, sig) == -ESRCH)
-			return true;
-		sys_call(SYS_nanosleep, (long)&nap, 0, 0, 0, 0, 0);
-	} while (sys_now_ns() < give_up);
-	return false;
 }
 
 void

@@ -91,6 +91,8 @@ int capset(void *header, const void *sets);
 	X(raise) X(kill) X(killpg) X(tgkill) X(pthread_kill) X(pthread_cancel) X(sigqueue) \
 	X(longjmp) X(_longjmp) X(siglongjmp) X(__longjmp_chk) \
 	X(prctl) X(unshare) X(setns) X(capset) X(syscall) \
+	X(setuid) X(seteuid) X(setreuid) X(setresuid) \
+	X(setgid) X(setegid) X(setregid) X(setresgid) \
 	X(__read_chk) X(__recv_chk) X(__recvfrom_chk) X(__poll_chk) X(__ppoll_chk)
 /* clang-format on */
 

@@ -20,6 +20,41 @@ sandbox_single_thread(void)
 		metrics_stop(false);
 }
 
+/* libc gives its threads the new identity; ours would keep the old one. No matter as long as the process
+ * may have that back. */
+static bool
+has_dropped_the_old_one(void)
+{
+	uid_t real_id, effective, saved;
+
+	return getresuid(&real_id, &effective, &saved) == 0 && real_id == effective &&
+	       effective == saved && effective != 0;
+}
+
+int
+sandbox_identity(int result)
+{
+	if (result == 0 && sys_thread_any() && entry_live() && has_dropped_the_old_one())
+		sandbox_single_thread();
+	return result;
+}
+
+#define IDENTITY(name, parameters, arguments) \
+	int name parameters \
+	{ \
+		real_ready(); \
+		return sandbox_identity(real.name arguments); \
+	}
+
+IDENTITY(setuid, (uid_t u), (u))
+IDENTITY(seteuid, (uid_t u), (u))
+IDENTITY(setreuid, (uid_t r, uid_t e), (r, e))
+IDENTITY(setresuid, (uid_t r, uid_t e, uid_t s), (r, e, s))
+IDENTITY(setgid, (gid_t g), (g))
+IDENTITY(setegid, (gid_t g), (g))
+IDENTITY(setregid, (gid_t r, gid_t e), (r, e))
+IDENTITY(setresgid, (gid_t r, gid_t e, gid_t s), (r, e, s))
+
 int
 prctl(int option, ...)
 {

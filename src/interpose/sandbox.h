@@ -9,4 +9,8 @@ void sandbox_begin(void);
 
 /* The helper threads end; they come back when they are next needed. */
 void sandbox_single_thread(void);
+
+/* After a call of the setuid family, which answered `result`: the same, if the old identity is gone for
+ * good. Returns `result`. */
+int sandbox_identity(int result);
 #endif

@@ -303,6 +303,14 @@ made(long nr, const long a[6], long r)
 		break;
 	case SYS_pidfd_getfd:
 		entry_made((int)r);
+		break;
+	case SYS_setuid:
+	case SYS_setreuid:
+	case SYS_setresuid:
+	case SYS_setgid:
+	case SYS_setregid:
+	case SYS_setresgid:
+		sandbox_identity((int)r);
 	}
 	return r;
 }

@@ -1,17 +1,12 @@
 /* Which text format an Accept header asks for: RFC 9110, 12.5.1. */
+#include "metrics/span.h"
 #include "metrics/text.h"
 #include <string.h>
-#include <strings.h>
-
-struct span {
-	const char *p;
-	size_t len;
-};
 
 static bool
 span_is(struct span s, const char *word)
 {
-	return s.len == strlen(word) && !strncasecmp(s.p, word, s.len);
+	return s.len == strlen(word) && span_starts(s, word);
 }
 
 static struct span

@@ -100,7 +100,7 @@ may_start(void)
 					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-/* A thread costs the process its single-thread shortcuts: none is made in vain. */
+/* None is made in vain. */
 static void
 start(int fd)
 {

@@ -1,11 +1,6 @@
 #include "metrics/request.h"
+#include "metrics/span.h"
 #include <string.h>
-#include <strings.h>
-
-struct span {
-	const char *p;
-	size_t len;
-};
 
 static bool
 span_is(struct span s, const char *word)
@@ -197,7 +192,7 @@ parse_target(struct span target, struct request *req)
 					     "/healthz", "/" };
 	struct span path;
 
-	if (target.len > 7 && !strncasecmp(target.p, "http://", 7)) {
+	if (target.len > 7 && span_starts(target, "http://")) {
 		const char *end = target.p + target.len;
 
 		target.p += 7;
@@ -238,7 +233,7 @@ parse_headers(struct span rest, char *accept, size_t cap, size_t *len)
 		name = next(&line, ':');
 		if (!is_token(name))
 			return false;
-		if (name.len != 6 || strncasecmp(name.p, "Accept", 6) != 0 ||
+		if (name.len != 6 || !span_starts(name, "accept") ||
 		    *len + line.len + 1 > cap)
 			continue;
 		memcpy(accept + *len, line.p, line.len);

@@ -260,25 +260,37 @@ run(void)
 	turn_thread_end();
 }
 
+static void
+make_locked(void)
+{
+	if (runs() || keeper.never)
+		return;
+	keeper.word = ARMED;
+	keeper.due_ns = 0;
+	/* Without the barrier it could not take a stream from its owner. */
+	if (sys_membarrier_register() < 0 ||
+	    sys_thread_start(&keeper.thread, run, "weir-keeper") < 0) {
+		keeper.never = true;
+		count_internal(INTERNAL_THREAD);
+	} else {
+		__atomic_store_n(&keeper.generation, process->generation,
+				 __ATOMIC_RELEASE);
+	}
+}
+
 static bool
 make(void)
 {
-	if (!lock_take(&process->lock, self.tid))
-		return false; /* a handler: the code it interrupted is making it */
-	if (!runs() && !keeper.never) {
-		keeper.word = ARMED;
-		keeper.due_ns = 0;
-		/* Without the barrier it could not take a stream from its owner. */
-		if (sys_membarrier_register() < 0 ||
-		    sys_thread_start(&keeper.thread, run, "weir-keeper") < 0) {
-			keeper.never = true;
-			count_internal(INTERNAL_THREAD);
-		} else {
-			__atomic_store_n(&keeper.generation, process->generation,
-					 __ATOMIC_RELEASE);
-		}
+	sigset_t before;
+
+	/* A handler that left this by a jump would leave a thread that nobody knows of. */
+	sys_signals_block(&before);
+	if (lock_take(&process->lock,
+		      self.tid)) { /* else a handler: what it interrupted makes it */
+		make_locked();
+		lock_give(&process->lock);
 	}
-	lock_give(&process->lock);
+	sys_signals_restore(&before);
 	return runs();
 }
 

@@ -1,6 +1,7 @@
 /* Sandboxes, identities, name spaces and small limits. */
 #include "actor.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -75,10 +76,37 @@ limit_filter(int fd, char **args)
 	_exit(7);
 }
 
+/* Nobody is left with what the process gave up. */
+static void
+say_identity_of_all_threads(void)
+{
+	struct dirent *entry;
+	DIR *tasks = opendir("/proc/self/task");
+	char path[300], line[200];
+	unsigned ids[8];
+
+	while ((entry = readdir(tasks))) {
+		FILE *file;
+
+		snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
+		file = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
+		while (file && fgets(line, sizeof line, file))
+			if (sscanf(line, "Uid: %u %u %u %u", ids, ids + 1, ids + 2,
+				   ids + 3) == 4 ||
+			    sscanf(line, "Gid: %u %u %u %u", ids, ids + 1, ids + 2,
+				   ids + 3) == 4)
+				for (int i = 0; i < 4; i++)
+					if (ids[i] != NOBODY)
+						say("a thread has %u", ids[i]);
+		if (file)
+			fclose(file);
+	}
+	closedir(tasks);
+}
+
 static int
 limit_identity(int fd, char **args)
 {
-	(void)args;
 	if (getuid() != 0) {
 		say("skip");
 		return 0;
@@ -91,8 +119,10 @@ limit_identity(int fd, char **args)
 	put(fd, "e4;");
 	result("setgroups", setgroups(0, NULL));
 	result("setgid", setgid(NOBODY));
-	result("setuid", setuid(NOBODY));
+	result("setuid", args[0] ? syscall(SYS_setuid, NOBODY) : setuid(NOBODY));
+	say_identity_of_all_threads();
 	write_on(fd);
+	say_identity_of_all_threads();
 	result("setuid", setuid(0));
 	put(fd, "end;");
 	return 0;

@@ -569,6 +569,18 @@ sys_alarm_wait(struct sys_alarm *alarm, const uint32_t *word, uint32_t value,
 	sleep_until(until_ns);
 }
 
+void
+sys_signals_block(sigset_t *before)
+{
+	pthread_sigmask(SIG_BLOCK, NULL, before);
+}
+
+void
+sys_signals_restore(const sigset_t *before)
+{
+	(void)before;
+}
+
 int
 sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 {
