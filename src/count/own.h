@@ -6,6 +6,7 @@
  * nor finds the lock taken. The indexes in here are the only ones that are used; what the
  * region says is never taken for one. */
 #include "base/lock.h"
+#include "base/relaxed.h"
 #include "count/region.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -74,7 +75,7 @@ bool word_claim(uint32_t *word, uint32_t from, uint32_t to);
 /* A snapshot copies a record while its writer may begin to use it again, and then looks
  * whether that happened. ThreadSanitizer knows neither such fences nor that the copy is
  * thrown away: it is told to look elsewhere. */
-#ifdef __SANITIZE_THREAD__
+#ifdef WEIR_TSAN
 #define UNSYNCED __attribute__((no_sanitize("thread"), noinline))
 static inline void
 record_fence(void)
@@ -85,7 +86,7 @@ record_fence(void)
 static inline void
 record_fence(void)
 {
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	fence_full();
 }
 #endif
 

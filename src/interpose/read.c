@@ -232,8 +232,8 @@ recvmsg(int fd, struct msghdr *msg, int flags)
 		return received_rights(msg, real.recvmsg(fd, msg, flags));
 	}
 	n = entry_total(msg->msg_iov, msg->msg_iovlen);
-	servable =
-		n && s->options & OPTION_TCP && !msg->msg_name && !msg->msg_controllen;
+	servable = n && relaxed(s->options) & OPTION_TCP && !msg->msg_name &&
+		   !msg->msg_controllen;
 	reading = begin(s, msg, n, flags, servable, &r);
 	if (reading == READ_SERVED) {
 		if (r >= 0)

@@ -297,7 +297,8 @@ sendfile(int out, int in, off_t *offset, size_t n)
 	struct stream *s = stream_quick(out);
 	ssize_t r;
 
-	if (!s || stream_word(s) | (uintptr_t)s->borrow | self.nr_owed | s->stalled)
+	if (!s || stream_word(s) | (uintptr_t)relaxed(s->borrow) | self.nr_owed |
+			  relaxed(s->stalled))
 		return sendfile_slow(out, in, offset, n);
 	r = real.sendfile(out, in, offset, n);
 	if (r <= 0)

@@ -2,6 +2,7 @@
 
 #include "base/config.h"
 #include "base/lock.h"
+#include "base/relaxed.h"
 #include "base/sys.h"
 #include "count/member.h"
 
@@ -231,7 +232,7 @@ choose_leaving(struct tier *t, unsigned tier, uint64_t want)
 	}
 	/* Less than wanted: there are no more. */
 	if (chosen < want)
-		t->dirty = false;
+		relaxed_set(t->dirty, false);
 	return chosen > 0;
 }
 
@@ -315,7 +316,7 @@ list_push(struct tier *t, char *chunk)
 	c->next = t->free;
 	/* The link first: one store puts a whole chunk on the list. */
 	__atomic_store_n(&t->free, c, __ATOMIC_RELEASE);
-	t->dirty = true;
+	relaxed_set(t->dirty, true);
 }
 
 /* What a put does once it has the lock. */

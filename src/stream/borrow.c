@@ -11,24 +11,26 @@ static void
 learn(struct stream *s, uint32_t served)
 {
 	struct totals *totals = &region_get()->totals;
+	unsigned backoff = relaxed(s->backoff);
 
 	count_add(&totals->borrows, 1);
 	if (served < 2)
 		count_add(&totals->poor_borrows, 1);
 	if (served >= PAYS || config->test_eager) {
-		s->backoff = 0;
+		relaxed_set(s->backoff, 0);
 		return;
 	}
-	s->backoff = (uint16_t)(s->backoff ? 2 * s->backoff : LEAST_BACKOFF);
-	if (s->backoff > MOST_BACKOFF)
-		s->backoff = MOST_BACKOFF;
-	s->skip = s->backoff;
+	backoff = backoff ? 2 * backoff : LEAST_BACKOFF;
+	if (backoff > MOST_BACKOFF)
+		backoff = MOST_BACKOFF;
+	relaxed_set(s->backoff, (uint16_t)backoff);
+	relaxed_set(s->skip, (uint16_t)backoff);
 }
 
 void
 borrow_put(struct stream *s)
 {
-	char *chunk = s->borrow;
+	char *chunk = relaxed(s->borrow);
 
 	if (!chunk || stream_borrowed(s))
 		return;
@@ -60,7 +62,7 @@ borrow_size(const struct stream *s)
 static ssize_t
 peek(struct stream *s)
 {
-	struct iovec iov = { s->borrow, borrow_size(s) };
+	struct iovec iov = { relaxed(s->borrow), borrow_size(s) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n = sys_recvmsg(stream_fd(s), &msg, MSG_PEEK | MSG_DONTWAIT);
 
@@ -81,7 +83,7 @@ take_chunk(struct stream *s)
 		return false;
 	__atomic_store_n(&s->borrow, chunk, __ATOMIC_SEQ_CST);
 	/* Pairs with reader_enter(). */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	fence_full();
 	return !__atomic_load_n(&s->nr_readers, __ATOMIC_RELAXED) && turn_list(s);
 }
 
@@ -90,7 +92,7 @@ take_chunk(struct stream *s)
 static void
 adapt(struct stream *s, uint32_t end)
 {
-	if (s->borrow)
+	if (relaxed(s->borrow))
 		return;
 	if (s->more && s->borrow_tier < largest_tier(s))
 		s->borrow_tier++;
@@ -123,12 +125,12 @@ borrow_begin(struct stream *s, size_t least)
 	}
 	s->more = (size_t)n == borrow_size(s);
 	s->taken = 0;
-	s->borrowed_at = s->reads;
-	stream_cold(s)->borrow_ns = sys_now_ns();
+	s->borrowed_at = relaxed(s->reads);
+	relaxed_set(stream_cold(s)->borrow_ns, sys_now_ns());
 	__atomic_store_n(&s->reader, self.tid, __ATOMIC_RELAXED);
 	if (!word_commit(&s->r, r, r_anew(r, 0, (uint32_t)n)))
 		return -EINTR;
-	s->awaited = 0;
+	relaxed_set(s->awaited, 0);
 	self.wrote = true;
 	return n;
 }
@@ -142,7 +144,7 @@ borrow_again(struct stream *s)
 
 	/* On AF_UNIX a peek ends behind a message with descriptors, which the kernel drops when the
 	 * first byte of it is taken: until then it shows less than a native peek would. */
-	if (unsettled && !(s->options & OPTION_TCP))
+	if (unsettled && !(relaxed(s->options) & OPTION_TCP))
 		return false;
 	/* What was taken is peeked again, and lies at the head of the chunk then; the bytes that are
 	 * not yet taken lie the same way behind it. */
@@ -171,10 +173,10 @@ scatter(const struct iovec *iov, int nr_iov, const char *from, size_t n)
 static void
 answered(struct stream *s)
 {
-	s->reads++;
-	if (s->unquiet) {
+	quick_count(&s->reads);
+	if (relaxed(s->unquiet)) {
 		evidence_learn(s);
-		s->left = 0;
+		relaxed_set(s->left, 0);
 	}
 }
 
@@ -229,7 +231,8 @@ static enum outcome
 swallow(struct stream *s, uint64_t r)
 {
 	uint32_t n = r_next(r) - s->taken;
-	char *to = s->options & OPTION_TCP ? NULL : s->borrow + s->taken;
+	char *to =
+		relaxed(s->options) & OPTION_TCP ? NULL : relaxed(s->borrow) + s->taken;
 	ssize_t went = section_swallow(s, r, to, n);
 
 	if (!section_ours(s))
@@ -253,10 +256,10 @@ borrow_settle_locked(struct stream *s)
 		put_unless_settled(s);
 		return DONE;
 	}
-	if (s->reader != self.tid && !section_revoke(s, s->reader))
+	if (relaxed(s->reader) != self.tid && !section_revoke(s, relaxed(s->reader)))
 		return SETTLED;
 	r = stream_read_word(s);
-	served = s->reads - s->borrowed_at;
+	served = relaxed(s->reads) - s->borrowed_at;
 	if (r_next(r) > s->taken)
 		outcome = swallow(s, r);
 	if (outcome == SETTLED || !word_commit(&s->r, r, r_anew(r, 0, 0)))
@@ -270,11 +273,11 @@ borrow_settle_locked(struct stream *s)
 void
 borrow_settle(struct stream *s)
 {
-	uint64_t cookie = stream_cold(s)->cookie;
+	uint64_t cookie = relaxed(stream_cold(s)->cookie);
 	enum outcome outcome;
 
 	do {
-		if (!s->borrow)
+		if (!relaxed(s->borrow))
 			return;
 		section_enter(s);
 		outcome = borrow_settle_locked(s);
@@ -289,8 +292,8 @@ borrow_drop(struct stream *s)
 {
 	uint64_t r;
 
-	if (stream_borrowed(s) && s->reader != self.tid)
-		section_revoke(s, s->reader);
+	if (stream_borrowed(s) && relaxed(s->reader) != self.tid)
+		section_revoke(s, relaxed(s->reader));
 	r = stream_read_word(s);
 	if (r_end(r))
 		word_commit(&s->r, r, r_anew(r, 0, 0));

@@ -79,9 +79,10 @@ borrow_take_marked(struct stream *s, void *buf, size_t n)
 		hot_end(thread);
 		return 0;
 	}
-	if (__builtin_expect(s->unquiet || !count_answered_quick(s, RECEIVED, n), 0))
+	if (__builtin_expect(quick(s->unquiet) || !count_answered_quick(s, RECEIVED, n),
+			     0))
 		return hot_all(borrow_took(s, thread, n));
-	s->reads++;
+	quick_count(&s->reads);
 	hot_end(thread);
 	return (ssize_t)n;
 }
@@ -96,7 +97,8 @@ borrow_take_hot(int fd, void *buf, size_t n)
 	if (fd != self.hot_read_fd || n - 1 >= HOT_SMALL)
 		return 0;
 	s = self.hot_read;
-	if (!s || s->fd != fd || !s->borrow || (self.awaited && self.awaited != fd + 1))
+	if (!s || quick(s->fd) != fd || !quick(s->borrow) ||
+	    (self.awaited && self.awaited != fd + 1))
 		return 0;
 	return borrow_take_marked(s, buf, n);
 }

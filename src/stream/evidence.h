@@ -15,26 +15,28 @@
 static inline void
 evidence_learn(struct stream *s)
 {
-	if (s->nr_writes > 1 && s->chatty < 3)
-		s->chatty++;
-	else if (s->nr_writes == 1 && s->chatty > 0)
-		s->chatty--;
-	s->nr_writes = 0;
+	uint8_t writes = relaxed(s->nr_writes), chatty = relaxed(s->chatty);
+
+	if (writes > 1 && chatty < 3)
+		quick_set(s->chatty, chatty + 1);
+	else if (writes == 1 && chatty > 0)
+		quick_set(s->chatty, chatty - 1);
+	quick_set(s->nr_writes, 0);
 }
 
 /* This thread is about to write: a new turn begins if it, as the stream's writer, slept. */
 static inline void
 evidence_turn(struct stream *s)
 {
-	if (s->writing != self.turning) {
-		if (s->nr_writes)
+	if (quick(s->writing) != self.turning) {
+		if (quick(s->nr_writes))
 			evidence_learn(s);
-		s->writing = self.turning;
+		quick_set(s->writing, self.turning);
 	}
 	if (self.cond_fd == s->fd + 1) {
 		self.cond_fd = 0;
 		/* Read meanwhile, by whatever thread: that sleep was the end of a reply. */
-		if (s->reads != self.cond_reads)
+		if (quick(s->reads) != self.cond_reads)
 			self.cond_streak = 0;
 		else if (self.cond_streak < TURN_PREDICTED)
 			self.cond_streak++;
@@ -44,14 +46,14 @@ evidence_turn(struct stream *s)
 static inline bool
 evidence_of_more(const struct stream *s, int flags)
 {
-	return stream_held(s) || s->nr_writes || s->left || s->chatty >= 2 ||
-	       stream_borrowed(s) || flags & MSG_MORE;
+	return stream_held(s) || quick(s->nr_writes) || quick(s->left) ||
+	       quick(s->chatty) >= 2 || stream_borrowed(s) || flags & MSG_MORE;
 }
 
 static inline void
 evidence_wrote(struct stream *s)
 {
-	s->nr_writes = s->nr_writes ? 2 : 1;
+	quick_set(s->nr_writes, quick(s->nr_writes) ? 2 : 1);
 	self.wrote = true;
 }
 
@@ -60,8 +62,8 @@ evidence_wrote(struct stream *s)
 static inline void
 evidence_alone(struct stream *s)
 {
-	s->nr_writes = 1;
-	s->left = 1;
+	quick_set(s->nr_writes, 1);
+	quick_set(s->left, 1);
 	self.wrote = true;
 }
 
@@ -72,11 +74,11 @@ evidence_read(struct stream *s)
 {
 	const struct stream lesson = { .nr_writes = 0xfe, .chatty = 0xff };
 
-	if (__builtin_expect((s->lively & lesson.lively) != 0, 0))
+	if (__builtin_expect((quick(s->lively) & lesson.lively) != 0, 0))
 		evidence_learn(s);
-	s->nr_writes = 0;
-	s->left = 0;
-	s->awaited = 1;
-	s->reads++;
+	quick_set(s->nr_writes, 0);
+	quick_set(s->left, 0);
+	quick_set(s->awaited, 1);
+	quick_count(&s->reads);
 }
 #endif

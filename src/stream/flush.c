@@ -21,7 +21,7 @@ static void
 count_flush(struct stream *s, enum flush_reason reason)
 {
 	struct totals *totals = &region_get()->totals;
-	int64_t held_ns = sys_now_ns() - stream_cold(s)->first_ns;
+	int64_t held_ns = sys_now_ns() - relaxed(stream_cold(s)->first_ns);
 
 	count_add(&totals->hold[bucket_ns(hold_bounds_ns, NR_HOLD_BOUNDS,
 					  (uint64_t)held_ns)],
@@ -34,11 +34,11 @@ count_flush(struct stream *s, enum flush_reason reason)
 static bool
 needs_push(struct stream *s, enum flush_reason reason)
 {
-	if (!s->left || !(s->options & OPTION_TCP) ||
+	if (!relaxed(s->left) || !(relaxed(s->options) & OPTION_TCP) ||
 	    (reason != FLUSH_TURN && reason != FLUSH_SLEEP && reason != FLUSH_DELAY))
 		return false;
 	stream_ask_push(s);
-	return !(s->options & (OPTION_NODELAY | OPTION_CORK));
+	return !(relaxed(s->options) & (OPTION_NODELAY | OPTION_CORK));
 }
 
 static void
@@ -81,7 +81,7 @@ keep_error(struct stream *s, int err)
 {
 	if (err == EPIPE)
 		return;
-	s->err = (uint8_t)err;
+	relaxed_set(s->err, (uint8_t)err);
 	if (!gone(err))
 		count_add(&region_get()->totals.deferred, 1);
 }
@@ -99,7 +99,8 @@ count_lost(struct stream *s, uint32_t held, int err)
 	count_add(&region_get()->totals.discarded[DISCARD_RESET], held);
 	if (!gone(err))
 		count_error(OP_WRITE, err);
-	s->proven = 0; /* so the next write is native, and finds out by itself */
+	relaxed_set(s->proven,
+		    0); /* so the next write is native, and finds out by itself */
 }
 
 bool
@@ -126,9 +127,9 @@ discard(struct stream *s, uint32_t held, int err)
 static enum outcome
 refused(struct stream *s, uint64_t w, uint32_t went)
 {
-	if (s->proven)
+	if (relaxed(s->proven))
 		count_internal(INTERNAL_REFUSED);
-	s->proven = 0;
+	relaxed_set(s->proven, 0);
 	s->cap = w_tail(w);
 	if (went && !section_commit(s, w_head(w) + went, w_tail(w)))
 		return SETTLED;
@@ -141,7 +142,7 @@ all_went(struct stream *s, enum flush_reason reason)
 {
 	enum outcome outcome;
 
-	s->proven = 1;
+	relaxed_set(s->proven, 1);
 	outcome = empty_chunk(s);
 	if (outcome == DONE)
 		count_flush(s, reason);
@@ -175,9 +176,9 @@ flush_with(struct stream *s, enum flush_reason reason, const struct iovec *own,
 	ssize_t r;
 
 	/* Now: when the call returns another thread may have read the peer's answer already. */
-	s->left = 1;
+	relaxed_set(s->left, 1);
 	if (releases(reason))
-		s->awaited = 0;
+		relaxed_set(s->awaited, 0);
 	r = fly(s, push, own, nr_own, flags, own_went);
 	/* The caller's pointer is bad: what is held must not suffer; the native call will say so. */
 	if (r == -EFAULT && nr_own && section_ours(s))
@@ -217,7 +218,7 @@ flush_locked(struct stream *s, enum flush_reason reason)
 int
 stream_flush(struct stream *s, enum flush_reason reason)
 {
-	uint64_t cookie = stream_cold(s)->cookie;
+	uint64_t cookie = relaxed(stream_cold(s)->cookie);
 	enum outcome outcome;
 
 	do {
@@ -227,7 +228,7 @@ stream_flush(struct stream *s, enum flush_reason reason)
 		outcome = stream_held(s) ? flush_locked(s, reason) : DONE;
 		section_leave(s);
 	} while (outcome == SETTLED);
-	if (outcome == FAILED && gone(s->err))
+	if (outcome == FAILED && gone(relaxed(s->err)))
 		stream_forget_socket(stream_fd(s), cookie);
 	return outcome == REFUSED ? -EAGAIN : 0;
 }

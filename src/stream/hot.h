@@ -98,11 +98,11 @@ hot_keep(struct stream **hot)
 
 /* The commit: one instruction, so that a handler of the same thread makes it fail, but no bus
  * lock: no other thread writes the word while the mark is set. On other processors than
- * x86-64 a full compare-and-swap. */
+ * x86-64, and for ThreadSanitizer, a full compare-and-swap. */
 static inline __attribute__((always_inline)) bool
 hot_commit(uint64_t *word, uint64_t old, uint64_t new)
 {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(WEIR_TSAN)
 	bool done;
 
 	__asm__ volatile("cmpxchgq %3, %1"

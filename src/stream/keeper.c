@@ -41,7 +41,7 @@ static bool
 runs(void)
 {
 	return __atomic_load_n(&keeper.generation, __ATOMIC_ACQUIRE) ==
-	       process->generation;
+	       relaxed(process->generation);
 }
 
 /* The cookie tells whether the number is still that socket: it may have been closed unseen. */
@@ -51,9 +51,9 @@ still_there(struct stream *s)
 	/* First: between the two the number may be closed and taken into use again. */
 	uint64_t cookie = __atomic_load_n(&stream_cold(s)->cookie, __ATOMIC_ACQUIRE);
 
-	if (sys_cookie(s->fd) == cookie)
+	if (sys_cookie(stream_fd(s)) == cookie)
 		return true;
-	stream_forget_socket(s->fd, cookie);
+	stream_forget_socket(stream_fd(s), cookie);
 	return false;
 }
 
@@ -205,7 +205,7 @@ idle(int64_t now, int64_t until_ns)
 					 __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
 		return;
 	/* A hold lists itself, then looks at the word; we set the word, then look at the lists. */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	fence_full();
 	if (!sweep(now))
 		sys_alarm_wait(&keeper.alarm, &keeper.word, IDLE, until_ns);
 	expected = IDLE;
@@ -263,14 +263,14 @@ run(void)
 static void
 make_locked(void)
 {
-	if (runs() || keeper.never)
+	if (runs() || relaxed(keeper.never))
 		return;
-	keeper.word = ARMED;
-	keeper.due_ns = 0;
+	relaxed_set(keeper.word, ARMED);
+	relaxed_set(keeper.due_ns, 0);
 	/* Without the barrier it could not take a stream from its owner. */
 	if (sys_membarrier_register() < 0 ||
 	    sys_thread_start(&keeper.thread, run, "weir-keeper") < 0) {
-		keeper.never = true;
+		relaxed_set(keeper.never, true);
 		count_internal(INTERNAL_THREAD);
 	} else {
 		__atomic_store_n(&keeper.generation, process->generation,
@@ -285,8 +285,8 @@ make(void)
 
 	/* A handler that left this by a jump would leave a thread that nobody knows of. */
 	sys_signals_block(&before);
-	if (lock_take(&process->lock,
-		      self.tid)) { /* else a handler: what it interrupted makes it */
+	/* False: a handler; the code it interrupted is making it. */
+	if (lock_take(&process->lock, self.tid)) {
 		make_locked();
 		lock_give(&process->lock);
 	}
@@ -329,7 +329,7 @@ keeper_notice(struct stream *s)
 	uint32_t idle = IDLE, word;
 
 	/* What was held must be seen before we look; pairs with the fence in idle(). */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	fence_full();
 	word = __atomic_load_n(&keeper.word, __ATOMIC_RELAXED);
 	if (word == STOPS)
 		keeper_start(); /* it was stopped since we asked before the hold */
@@ -346,7 +346,7 @@ keeper_watch_asked(void)
 {
 	uint64_t asked = asked_ns();
 
-	if (!nr_numbers || !self_enter() || !process->joined)
+	if (!relaxed(nr_numbers) || !self_enter() || !relaxed(process->joined))
 		return;
 	if (!runs()) {
 		if (watched(sys_now_ns()))

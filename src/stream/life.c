@@ -11,15 +11,15 @@ static void
 join(uint32_t born)
 {
 	region_join(born);
-	process->joined = true;
+	relaxed_set(process->joined, true);
 }
 
 static void
 leave(enum ending how)
 {
-	if (process->joined)
+	if (relaxed(process->joined))
 		region_leave(how);
-	process->joined = false;
+	relaxed_set(process->joined, false);
 }
 
 /* A child of any kind of fork, at its first entry. */
@@ -53,13 +53,13 @@ life_join(void)
 {
 	bool first;
 
-	if (process->joined)
+	if (relaxed(process->joined))
 		return true;
 	if (!region_init())
 		return false;
 	if (!lock_take(&process->lock, self.tid))
 		return true; /* a handler: the code it interrupted is joining */
-	first = !process->joined;
+	first = !relaxed(process->joined);
 	if (first)
 		join(0);
 	lock_give(&process->lock);
@@ -86,7 +86,7 @@ life_quiesce_owing(int fd, enum flush_reason reason)
 {
 	struct stream *s = stream_known(fd);
 
-	if (s && (stream_held(s) || s->borrow) && self_enter())
+	if (s && (stream_held(s) || relaxed(s->borrow)) && self_enter())
 		stream_drain(s, reason);
 }
 
@@ -103,7 +103,7 @@ quiesce_listed(int fd, void *reason)
 		section_enter(s);
 		section_leave(s);
 	}
-	if (stream_held(s) || s->borrow)
+	if (stream_held(s) || relaxed(s->borrow))
 		stream_drain(s, *(const enum flush_reason *)reason);
 }
 
@@ -139,7 +139,7 @@ life_fork_begin(void)
 	if (!self_enter())
 		return;
 	life_shut(FLUSH_SHARE);
-	if (!process->joined)
+	if (!relaxed(process->joined))
 		return;
 	self.born = region_bear();
 	self.walk = share_fork(self.born);
@@ -225,11 +225,11 @@ life_exit(void)
 	    __atomic_exchange_n(&process->ended, true, __ATOMIC_ACQ_REL))
 		return false;
 	life_shut(FLUSH_EXIT);
-	if (!process->joined)
+	if (!relaxed(process->joined))
 		return false;
 	stream_ended();
 	last = region_leave(ENDED_EXIT) == 0;
-	process->joined = false;
+	relaxed_set(process->joined, false);
 	return last;
 }
 

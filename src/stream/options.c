@@ -107,7 +107,7 @@ stream_option(int fd, enum option option, bool on)
 void
 stream_nonblock(int fd, bool on)
 {
-	if (number_known(fd) && number_kind[fd] == KIND_FILE)
+	if (number_known(fd) && relaxed(number_kind[fd]) == KIND_FILE)
 		number_set(fd,
 			   KIND_PLAIN); /* asked again before a read that may sleep */
 	stream_option(fd, OPTION_NONBLOCK, on);
@@ -120,19 +120,19 @@ stream_room_changed(int fd)
 	struct stream *s = stream_known(fd);
 
 	if (s)
-		s->room = 0;
+		relaxed_set(s->room, 0);
 }
 
 bool
 stream_ask_blocking(struct stream *s)
 {
 	int flags = sys_fcntl(stream_fd(s), F_GETFL, 0);
-	uint8_t options = s->options & (uint8_t)~OPTION_NONBLOCK;
+	bool blocks = flags <= 0 || !(flags & O_NONBLOCK);
 
-	if (flags > 0 && flags & O_NONBLOCK)
-		options |= OPTION_NONBLOCK;
-	s->options = options | OPTION_BLOCK_KNOWN;
-	return !(options & OPTION_NONBLOCK);
+	/* One by one: another thread may be setting another. */
+	set_option(s, OPTION_NONBLOCK, !blocks);
+	set_option(s, OPTION_BLOCK_KNOWN, true);
+	return blocks;
 }
 
 bool
@@ -141,7 +141,7 @@ stream_plain_sleeps(int fd)
 	struct stat st;
 	bool sleeps;
 
-	if (!number_known(fd) || number_kind[fd] != KIND_PLAIN)
+	if (!number_known(fd) || relaxed(number_kind[fd]) != KIND_PLAIN)
 		return false;
 	sleeps = sys_fstat(fd, &st) == 0 && !S_ISREG(st.st_mode) &&
 		 !S_ISDIR(st.st_mode) && !S_ISBLK(st.st_mode) &&

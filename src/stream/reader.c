@@ -27,8 +27,8 @@ must_not_wait(struct stream *s, int flags)
 static bool
 borrowable(const struct stream *s)
 {
-	return s->state == STATE_OPEN && s->mode == MODE_MANAGED && !s->unborrowable &&
-	       !(s->options & OPTION_RCVLOWAT);
+	return relaxed(s->state) == STATE_OPEN && relaxed(s->mode) == MODE_MANAGED &&
+	       !relaxed(s->unborrowable) && !(relaxed(s->options) & OPTION_RCVLOWAT);
 }
 
 /* A borrow may begin, as far as can be seen without the lock. */
@@ -45,12 +45,14 @@ enum decision { SERVED, ANSWERED, NATIVE, AGAIN };
 static enum decision
 settle(struct stream *s)
 {
-	bool others = stream_borrowed(s) && s->reader != self.tid;
+	bool others = stream_borrowed(s) && relaxed(s->reader) != self.tid;
 
 	if (borrow_settle_locked(s) == SETTLED)
 		return AGAIN;
-	if (others)
-		s->backoff = s->skip = SHARED_BACKOFF;
+	if (others) {
+		relaxed_set(s->backoff, SHARED_BACKOFF);
+		relaxed_set(s->skip, SHARED_BACKOFF);
+	}
 	return NATIVE;
 }
 
@@ -111,8 +113,8 @@ decide(struct stream *s, const struct request *q, ssize_t *result)
 	enum decision decision;
 	size_t n;
 
-	if ((stream_borrowed(s) && s->reader != self.tid) || section_settled(s) ||
-	    !borrowable(s))
+	if ((stream_borrowed(s) && relaxed(s->reader) != self.tid) ||
+	    section_settled(s) || !borrowable(s))
 		return settle(s);
 	n = stream_borrowed(s) ? answerable(s, q, false) : 0;
 	if (!n) {
@@ -127,7 +129,7 @@ decide(struct stream *s, const struct request *q, ssize_t *result)
 		return AGAIN;
 	*result = (ssize_t)n;
 	if (!borrow_rest(s)) {
-		s->awaited = !s->more;
+		relaxed_set(s->awaited, !s->more);
 		borrow_settle_locked(s);
 	}
 	return SERVED;
@@ -171,7 +173,7 @@ unmoved(struct stream *s, size_t n, ssize_t r)
 
 	if (r < 0 && r != -EAGAIN && r != -EINTR)
 		count_error(OP_READ, (int)-r);
-	if (r == 0 && n > 0 && s->err) {
+	if (r == 0 && n > 0 && relaxed(s->err)) {
 		err = stream_error(s);
 		if (err)
 			return -err;
@@ -208,7 +210,8 @@ reader_begin(struct stream *s, struct msghdr *msg, size_t n, int flags, bool ser
 	if (!self.wrote || must_not_wait(s, flags))
 		return READ_NATIVE;
 	if (turn_owes()) {
-		if (!(flags & WAITING_FLAGS) && !(s->options & OPTION_RCVLOWAT)) {
+		if (!(flags & WAITING_FLAGS) &&
+		    !(relaxed(s->options) & OPTION_RCVLOWAT)) {
 			*result = sys_recvmsg(stream_fd(s), msg, flags | MSG_DONTWAIT);
 			if (*result != -EAGAIN)
 				return READ_MADE;
@@ -222,7 +225,7 @@ reader_begin(struct stream *s, struct msghdr *msg, size_t n, int flags, bool ser
 ssize_t
 reader_moved(struct stream *s, size_t n, size_t went)
 {
-	s->filled = went == n && n < s->small;
+	relaxed_set(s->filled, went == n && n < s->small);
 	count_native(s, RECEIVED, went);
 	evidence_read(s);
 	return (ssize_t)went;

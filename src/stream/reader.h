@@ -41,11 +41,14 @@ reader_leave(struct stream *s)
 static inline bool
 reader_wants(struct stream *s, size_t n)
 {
-	if (!s->filled || n >= s->small)
+	uint16_t skip;
+
+	if (!quick(s->filled) || n >= s->small)
 		return false;
-	if (!s->skip)
+	skip = relaxed(s->skip);
+	if (!skip)
 		return true;
-	s->skip--;
+	quick_set(s->skip, skip - 1);
 	return false;
 }
 
@@ -63,7 +66,7 @@ static inline bool
 reader_plain(struct stream *s, size_t n, int flags)
 {
 	if (turn_owes() || (self.wrote && reader_may_sleep(s, flags) &&
-			    !(s->options & OPTION_BLOCK_KNOWN)))
+			    !(quick(s->options) & OPTION_BLOCK_KNOWN)))
 		return false;
 	return !reader_wants(s, n);
 }
@@ -97,7 +100,7 @@ static inline bool
 reader_plain_begin(struct stream *s)
 {
 	__atomic_fetch_add(&s->nr_readers, 1, __ATOMIC_SEQ_CST);
-	if (__builtin_expect(!s->borrow, 1))
+	if (__builtin_expect(!quick(s->borrow), 1))
 		return true;
 	reader_leave(s);
 	return false;
@@ -114,7 +117,7 @@ reader_plain_end(struct stream *s, size_t n, int flags, size_t went)
 		turn_slept();
 	if (__builtin_expect(went == n, 0) || !count_native_quick(s, RECEIVED, went))
 		return reader_moved(s, n, went);
-	s->filled = 0;
+	quick_set(s->filled, 0);
 	evidence_read(s);
 	return (ssize_t)went;
 }

@@ -12,7 +12,7 @@ room_ask(struct stream *s)
 	uint32_t mem[SK_MEMINFO_VARS], used, free;
 	socklen_t len = sizeof(mem);
 
-	s->room = 0;
+	relaxed_set(s->room, 0);
 	if (sys_getsockopt(stream_fd(s), SOL_SOCKET, SO_MEMINFO, mem, &len) < 0)
 		return;
 	used = mem[SK_MEMINFO_WMEM_QUEUED] > mem[SK_MEMINFO_WMEM_ALLOC]
@@ -21,14 +21,14 @@ room_ask(struct stream *s)
 	if (used >= mem[SK_MEMINFO_SNDBUF])
 		return;
 	free = mem[SK_MEMINFO_SNDBUF] - used;
-	if (s->options & OPTION_TCP) {
-		s->room = free > ROOM_OVERHEAD ? free - ROOM_OVERHEAD : 0;
+	if (relaxed(s->options) & OPTION_TCP) {
+		relaxed_set(s->room, free > ROOM_OVERHEAD ? free - ROOM_OVERHEAD : 0);
 	} else {
 		uint32_t one = mem[SK_MEMINFO_SNDBUF] / 2 - 64;
 
 		if (one > UNIX_BUFFER)
 			one = UNIX_BUFFER;
-		s->room = free / 2 > one ? free / 2 : one;
+		relaxed_set(s->room, free / 2 > one ? free / 2 : one);
 	}
 }
 
@@ -41,5 +41,6 @@ limit(uint32_t a, uint32_t b)
 uint32_t
 room_cap(const struct stream *s, unsigned tier)
 {
-	return limit(limit((uint32_t)tier_size(tier), stream_chunk(s)), s->room);
+	return limit(limit((uint32_t)tier_size(tier), stream_chunk(s)),
+		     relaxed(s->room));
 }

@@ -17,8 +17,9 @@ static inline void
 room_use(struct stream *s, uint64_t went)
 {
 	uint64_t charge = went + ROOM_OVERHEAD * (1 + went / ROOM_BUFFER);
+	uint32_t room = relaxed(s->room);
 
-	s->room = charge < s->room ? s->room - (uint32_t)charge : 0;
+	quick_set(s->room, charge < room ? room - (uint32_t)charge : 0);
 }
 
 /* A native write of `went` bytes. Of a socket that does not block no account is kept: it is asked
@@ -27,7 +28,7 @@ static inline void
 room_went(struct stream *s, uint64_t went)
 {
 	if (stream_never_blocks(s))
-		s->room = 0;
+		quick_set(s->room, 0);
 	else
 		room_use(s, went);
 }

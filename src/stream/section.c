@@ -60,7 +60,7 @@ settle_flight(struct stream *s)
 	self.flight_counted = true;
 	held = stream_held(s);
 	if (went && held && w_head(stream_word(s)) == flown_head) {
-		s->left = 1;
+		relaxed_set(s->left, 1);
 		/* The interrupted frame is still there: we run above it. */
 		if (went > held)
 			*own = went - held;
@@ -197,7 +197,7 @@ settle_held(struct stream *s)
 	if (lost)
 		commit_went(s, held);
 	else if (r > 0 && commit_went(s, (uint32_t)r))
-		s->left = 1;
+		relaxed_set(s->left, 1);
 	section_landed();
 }
 
@@ -221,13 +221,13 @@ section_revoke(struct stream *s, uint32_t tid)
 static bool
 disown(struct stream *s)
 {
-	uint32_t owner = s->owner;
+	uint32_t owner = relaxed(s->owner);
 
 	if (!owner || owner == self.tid)
 		return true;
 	if (!section_revoke(s, owner))
 		return false;
-	s->owner = 0;
+	relaxed_set(s->owner, 0);
 	return true;
 }
 
@@ -240,7 +240,7 @@ settle_borrow(struct stream *s)
 
 	if (!stream_borrowed(s))
 		word_commit(&s->r, r, r_anew(r, 0, 0));
-	else if (s->reader == self.tid)
+	else if (relaxed(s->reader) == self.tid)
 		borrow_settle_locked(s);
 }
 
@@ -267,7 +267,7 @@ settle(struct stream *s)
 	if (w_holder(w) == self.tid) {
 		/* Refused: it stays, and nothing is added behind it. */
 		s->cap = w_tail(w);
-		s->owner = 0;
+		relaxed_set(s->owner, 0);
 		word_commit(&s->w, w, w_make(0, w_head(w), w_tail(w)));
 	}
 	self.inside = NULL;
@@ -377,12 +377,12 @@ unlock(struct stream *s)
 static void
 take_off(struct stream *s)
 {
-	char *chunk = s->chunk;
+	char *chunk = relaxed(s->chunk);
 	unsigned tier = s->tier;
 
-	s->chunk = NULL;
+	relaxed_set(s->chunk, NULL);
 	s->cap = 0;
-	s->owner = 0;
+	relaxed_set(s->owner, 0);
 	if (chunk)
 		pool_put(chunk, tier, turn_cache(), self.tid);
 }

@@ -25,14 +25,14 @@ static struct heir *heir_leaf[NR_LEAVES]; /* A: made when first needed, never fr
 void
 share_begin(struct stream *s)
 {
-	s->epoch = __atomic_load_n(&nr_forks, __ATOMIC_RELAXED);
+	relaxed_set(s->epoch, relaxed(nr_forks));
 	stream_cold(s)->spawn_epoch = __atomic_load_n(&nr_spawns, __ATOMIC_RELAXED);
 }
 
 static bool
 spawned(const struct stream *s)
 {
-	return !(s->options & OPTION_CLOEXEC) &&
+	return !(relaxed(s->options) & OPTION_CLOEXEC) &&
 	       stream_cold(s)->spawn_epoch !=
 		       __atomic_load_n(&nr_spawns, __ATOMIC_RELAXED);
 }
@@ -40,7 +40,7 @@ spawned(const struct stream *s)
 bool
 stream_private(const struct stream *s)
 {
-	return s->epoch == __atomic_load_n(&nr_forks, __ATOMIC_RELAXED) && !spawned(s);
+	return relaxed(s->epoch) == relaxed(nr_forks) && !spawned(s);
 }
 
 /* ---- what a child is to know ---- */
@@ -137,7 +137,7 @@ share_close(int fd, uint64_t cookie)
 bool
 share_counted(const struct stream *s)
 {
-	return heir_of(stream_fd(s), stream_cold(s)->cookie) != NULL;
+	return heir_of(stream_fd(s), relaxed(stream_cold(s)->cookie)) != NULL;
 }
 
 void
@@ -145,7 +145,7 @@ share_close_range(unsigned first, unsigned last)
 {
 	for (unsigned i = first >> LEAF_BITS;
 	     nr_walks && i < NR_LEAVES && i <= last >> LEAF_BITS; i++)
-		for (unsigned j = 0; heir_leaf[i] && j < LEAF_LEN; j++) {
+		for (unsigned j = 0; relaxed(heir_leaf[i]) && j < LEAF_LEN; j++) {
 			unsigned fd = (i << LEAF_BITS) + j;
 
 			if (fd >= first && fd <= last)
@@ -222,15 +222,17 @@ static bool
 meet_again(struct stream *s)
 {
 	struct stream_cold *cold = stream_cold(s);
+	uint8_t options;
 
 	if (option_any_special(s->fd))
 		return false;
-	s->options = option_ask_all(s->fd, s->options & OPTION_TCP,
-				    s->options & OPTION_CLOEXEC);
-	cold->option_sets = process->nr_option_sets - 1;
+	options = relaxed(s->options);
+	options = option_ask_all(s->fd, options & OPTION_TCP, options & OPTION_CLOEXEC);
+	relaxed_set(s->options, options);
+	cold->option_sets = relaxed(process->nr_option_sets) - 1;
 	section_enter(s);
-	s->room = 0;
-	s->proven = 0;
+	relaxed_set(s->room, 0);
+	relaxed_set(s->proven, 0);
 	section_leave(s);
 	return true;
 }
@@ -238,7 +240,7 @@ meet_again(struct stream *s)
 static enum sharing
 ask_holders(struct stream *s, uint32_t forks)
 {
-	uint64_t cookie = stream_cold(s)->cookie;
+	uint64_t cookie = relaxed(stream_cold(s)->cookie);
 	struct heir *heir = heir_of(s->fd, cookie);
 	uint32_t holder = heir ? heir->holder : 0;
 
@@ -266,25 +268,25 @@ share_ask(struct stream *s)
 		__atomic_fetch_add(&nr_forks, 1, __ATOMIC_RELEASE);
 	/* Before the count: a fork that begins now counts one more before it adds to this. */
 	forks = __atomic_load_n(&nr_forks, __ATOMIC_ACQUIRE);
-	if (s->epoch == SHARED_EPOCH || spawned(s))
+	if (relaxed(s->epoch) == SHARED_EPOCH || spawned(s))
 		return SHARED_FOR_GOOD;
-	return s->epoch == forks ? PRIVATE : ask_holders(s, forks);
+	return relaxed(s->epoch) == forks ? PRIVATE : ask_holders(s, forks);
 }
 
 bool
 share_inherited(struct stream *s, enum role *role)
 {
-	struct heir *heir = heir_of(s->fd, stream_cold(s)->cookie);
+	struct heir *heir = heir_of(s->fd, relaxed(stream_cold(s)->cookie));
 
 	if (!heir) {
 		share_close(s->fd, 0);
 		return false;
 	}
 	*role = heir->role;
-	s->unborrowable = heir->unborrowable;
+	relaxed_set(s->unborrowable, heir->unborrowable);
 	if (__atomic_load_n(&heir->cloexec, __ATOMIC_RELAXED))
-		s->options |= OPTION_CLOEXEC;
-	s->epoch = __atomic_load_n(&nr_forks, __ATOMIC_RELAXED) - 1;
+		relaxed_set(s->options, relaxed(s->options) | OPTION_CLOEXEC);
+	relaxed_set(s->epoch, relaxed(nr_forks) - 1);
 	return true;
 }
 
@@ -311,7 +313,7 @@ add_child(struct heir *heir, const void *arg)
 static void
 leave_to_children(struct stream *s, uint32_t walk)
 {
-	uint64_t cookie = stream_cold(s)->cookie;
+	uint64_t cookie = relaxed(stream_cold(s)->cookie);
 	struct heir *heir = heir_make(s->fd);
 
 	if (!heir || !cookie || heir->cookie == cookie ||
@@ -322,10 +324,11 @@ leave_to_children(struct stream *s, uint32_t walk)
 		return;
 	heir->walk = walk;
 	heir->role = s->role;
-	heir->unborrowable = s->unborrowable;
-	heir->cloexec = s->options & OPTION_CLOEXEC;
+	heir->unborrowable = relaxed(s->unborrowable);
+	heir->cloexec = relaxed(s->options) & OPTION_CLOEXEC;
 	__atomic_store_n(&heir->cookie, cookie, __ATOMIC_RELEASE);
-	if (s->epoch == SHARED_EPOCH || spawned(s) || s->mode == MODE_BYPASSED)
+	if (relaxed(s->epoch) == SHARED_EPOCH || spawned(s) ||
+	    relaxed(s->mode) == MODE_BYPASSED)
 		holder_pass(heir->holder, cookie);
 }
 
@@ -336,13 +339,13 @@ walk_streams(uint32_t born, uint32_t after)
 	uint32_t walk = ++nr_walks;
 
 	for (unsigned i = 0; i < NR_LEAVES; i++)
-		for (int j = 0; stream_leaf[i] && j < LEAF_LEN; j++) {
+		for (int j = 0; relaxed(stream_leaf[i]) && j < LEAF_LEN; j++) {
 			struct stream *s = &stream_leaf[i][j];
 
-			if (s->state != STATE_OPEN || share_counted(s))
+			if (relaxed(s->state) != STATE_OPEN || share_counted(s))
 				continue;
 			section_enter(s);
-			if (s->state == STATE_OPEN)
+			if (relaxed(s->state) == STATE_OPEN)
 				leave_to_children(s, walk);
 			section_leave(s);
 		}

@@ -47,8 +47,8 @@ clocks(const struct stream *s)
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
 
-	if (!(s->options & OPTION_TCP) ||
-	    sys_getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
+	if (!(relaxed(s->options) & OPTION_TCP) ||
+	    sys_getsockopt(stream_fd(s), IPPROTO_TCP, TCP_INFO, &info, &len) < 0)
 		return (struct stall_clocks){ 0 };
 	return (struct stall_clocks){ info.tcpi_busy_time, info.tcpi_rwnd_limited,
 				      info.tcpi_sndbuf_limited, starved(&info) };
@@ -115,7 +115,7 @@ share(struct stream *s, uint64_t total)
 	uint64_t lack[CAUSE_UNKNOWN], lacks = 0, grown = 0;
 	uint64_t rest = open_ns(cold, total);
 
-	if (!(s->options & OPTION_TCP)) {
+	if (!(relaxed(s->options) & OPTION_TCP)) {
 		give(s, CAUSE_PEER, rest);
 		return;
 	}
@@ -143,7 +143,7 @@ bring_up(struct stream *s, int64_t now_ns)
 	uint64_t ns = count_less((uint64_t)now_ns, (uint64_t)cold->stall_start_ns);
 	enum cause cause = CAUSE_PEER;
 
-	if (s->options & OPTION_TCP) {
+	if (relaxed(s->options) & OPTION_TCP) {
 		cause = grow(
 			cold, clocks(s), cold->stall_seen.starved,
 			count_less((uint64_t)now_ns, (uint64_t)cold->stall_seen_ns));
@@ -214,7 +214,7 @@ begin(struct stream *s, int64_t start_ns, int64_t now_ns)
 					 (uint64_t)(now_ns - start_ns) / 1000);
 	count_add(&rec->rare[SENT].stall_events, 1);
 	__atomic_store_n(&rec->blocked,
-			 s->options & OPTION_TCP ? CAUSE_UNKNOWN : CAUSE_PEER,
+			 relaxed(s->options) & OPTION_TCP ? CAUSE_UNKNOWN : CAUSE_PEER,
 			 __ATOMIC_RELAXED);
 	__atomic_store_n(&rec->rare[SENT].stall_since_ns,
 			 (uint64_t)cold->stall_start_ns, __ATOMIC_RELEASE);
@@ -226,7 +226,7 @@ stall_begin(struct stream *s)
 {
 	int64_t now;
 
-	if (!region_get() || s->state != STATE_OPEN || !claim(s, QUIET))
+	if (!region_get() || relaxed(s->state) != STATE_OPEN || !claim(s, QUIET))
 		return;
 	now = sys_now_ns();
 	begin(s, now, now);
@@ -276,7 +276,7 @@ stall_returned(struct stream *s, int64_t start_ns, int64_t end_ns, bool waited)
 		__atomic_exchange_n(&stream_record(s)->waiting_ns, 0, __ATOMIC_SEQ_CST);
 	uint64_t ns = count_less((uint64_t)end_ns, (uint64_t)since);
 
-	if (s->stalled) {
+	if (relaxed(s->stalled)) {
 		stall_end(s);
 		return;
 	}
@@ -322,7 +322,7 @@ stall_writable(int fd)
 {
 	struct stream *s = stream_known(fd);
 
-	if (s && s->stalled)
+	if (s && relaxed(s->stalled))
 		stall_end(s);
 }
 
@@ -377,7 +377,7 @@ look_at(struct pollfd *pfd, unsigned nr, const struct look *look)
 			continue;
 		if (pfd[i].revents & (POLLOUT | POLLERR | POLLHUP))
 			stall_writable(pfd[i].fd);
-		else if (s->stalled)
+		else if (relaxed(s->stalled))
 			look_stalled(s);
 		else
 			look_waiting(s);
@@ -393,8 +393,9 @@ look_listener(const struct stream *s, struct queue *fullest)
 	struct tcp_info info = { 0 };
 	socklen_t len = sizeof(info);
 
-	if (s->state != STATE_LISTENING || !(s->options & OPTION_TCP) ||
-	    sys_getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
+	if (relaxed(s->state) != STATE_LISTENING ||
+	    !(relaxed(s->options) & OPTION_TCP) ||
+	    sys_getsockopt(stream_fd(s), IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
 	    info.tcpi_state != INFO_LISTEN)
 		return;
 	if (!fullest->limit || info.tcpi_unacked > fullest->length)
@@ -404,7 +405,7 @@ look_listener(const struct stream *s, struct queue *fullest)
 static bool
 may_be_stalled(const struct stream *s)
 {
-	return s->stalled ||
+	return relaxed(s->stalled) ||
 	       __atomic_load_n(&stream_record(s)->waiting_ns, __ATOMIC_RELAXED);
 }
 
@@ -414,7 +415,7 @@ to_be_looked_at(const struct stream *s, const struct look *look)
 {
 	return s && s->state == STATE_OPEN &&
 	       (may_be_stalled(s) ||
-		(!look->episodes && (s->reads || stream_private(s))));
+		(!look->episodes && (relaxed(s->reads) || stream_private(s))));
 }
 
 static void
@@ -425,16 +426,16 @@ look_at_all(struct look *look)
 	unsigned nr = 0;
 
 	for (unsigned i = 0; i < NR_LEAVES; i++)
-		for (int j = 0; stream_leaf[i] && j < 1 << LEAF_BITS; j++) {
+		for (int j = 0; relaxed(stream_leaf[i]) && j < 1 << LEAF_BITS; j++) {
 			int fd = (int)(i << LEAF_BITS) + j;
 
-			if (number_kind[fd] == KIND_SOCKET && !look->episodes)
+			if (relaxed(number_kind[fd]) == KIND_SOCKET && !look->episodes)
 				look_listener(&stream_leaf[i][j], &look->fullest);
 			s = stream_known(fd);
 			if (!to_be_looked_at(s, look))
 				continue;
 			pfd[nr++] = (struct pollfd){
-				.fd = s->fd,
+				.fd = fd,
 				.events = (short)(POLLIN | POLLRDHUP |
 						  (may_be_stalled(s) ? POLLOUT : 0)),
 			};

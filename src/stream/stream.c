@@ -23,8 +23,7 @@
 enum { SMALL = 8 };
 
 /* In ordinary memory. */
-static enum bypass_reason bypass_new;
-static bool bypass_all;
+static uint32_t bypass_new; /* A: 1 + why new streams are left alone; 0: they are not */
 
 /* What an open stream's rec points to is never unmapped: a racing thread may still add to it
  * after a close. */
@@ -46,11 +45,12 @@ void
 stream_ended(void)
 {
 	for (unsigned i = 0; i < NR_LEAVES; i++)
-		for (int j = 0; stream_leaf[i] && j < LEAF_LEN; j++) {
+		for (int j = 0; relaxed(stream_leaf[i]) && j < LEAF_LEN; j++) {
 			const struct stream *s = &stream_leaf[i][j];
 			struct record *rec = stream_record(s);
 
-			if (s->state == STATE_OPEN && rec != &stream_uncounted &&
+			if (relaxed(s->state) == STATE_OPEN &&
+			    rec != &stream_uncounted &&
 			    (rec->again || !share_counted(s)))
 				region_close(rec, sys_now_ns(), self.tid);
 		}
@@ -68,28 +68,41 @@ wipe(struct stream *s, enum state state)
 	borrow_drop(s);
 	if (!section_settled(s))
 		s->tier = s->borrow_tier = 0;
-	was_open = s->state == STATE_OPEN;
+	was_open = relaxed(s->state) == STATE_OPEN;
 	if (was_open)
 		stall_close(s);
-	s->room = s->writer = 0;
-	s->options = s->nr_writes = s->chatty = s->awaited = s->left = 0;
-	s->proven = s->err = 0;
-	s->filled = s->more = s->unborrowable = 0;
-	s->skip = s->backoff = 0;
+	relaxed_set(s->room, 0);
+	relaxed_set(s->writing, 0);
+	relaxed_set(s->options, 0);
+	relaxed_set(s->nr_writes, 0);
+	relaxed_set(s->chatty, 0);
+	relaxed_set(s->left, 0);
+	relaxed_set(s->err, 0);
+	relaxed_set(s->awaited, 0);
+	relaxed_set(s->proven, 0);
+	relaxed_set(s->filled, 0);
+	relaxed_set(s->unborrowable, 0);
+	relaxed_set(s->skip, 0);
+	relaxed_set(s->backoff, 0);
+	s->more = 0;
 	s->small = 0;
-	s->mode = MODE_MANAGED;
-	s->state = (uint8_t)state;
+	relaxed_set(s->mode, MODE_MANAGED);
+	relaxed_set(s->state, (uint8_t)state);
 	share_begin(s);
-	cold->first_ns = cold->borrow_ns = cold->stall_start_ns = 0;
-	cold->cookie = cold->listener_cookie = cold->stall_busy_us = 0;
+	relaxed_set(cold->first_ns, 0);
+	relaxed_set(cold->borrow_ns, 0);
+	relaxed_set(cold->cookie, 0);
+	cold->listener_cookie = 0;
+	cold->stall_start_ns = 0;
+	cold->stall_busy_us = 0;
 	cold->stall_ns = 0;
 	cold->stall_seen = (struct stall_clocks){ 0 };
 	memset(cold->stall_grown_ns, 0, sizeof(cold->stall_grown_ns));
 	memset(cold->stall_given_ns, 0, sizeof(cold->stall_given_ns));
 	cold->looked = cold->waits = false;
-	cold->lister = 0;
+	relaxed_set(cold->lister, 0);
 	cold->listener = -1;
-	cold->option_sets = process->nr_option_sets - 1; /* not asked yet */
+	cold->option_sets = relaxed(process->nr_option_sets) - 1; /* not asked yet */
 	return was_open;
 }
 
@@ -101,9 +114,9 @@ reset(struct stream *s, int fd, enum state state)
 	uint64_t cookie;
 	bool was_open;
 
-	s->fd = fd;
+	relaxed_set(s->fd, fd);
 	section_enter_dropping(s);
-	cookie = stream_cold(s)->cookie;
+	cookie = relaxed(stream_cold(s)->cookie);
 	was_open = wipe(s, state);
 	section_leave(s);
 	if (was_open)
@@ -131,11 +144,12 @@ describe(struct record *rec, struct stream *s, bool tcp)
 static void
 open_stream(struct stream *s, enum role role)
 {
-	bool tcp = s->options & OPTION_TCP;
+	bool tcp = relaxed(s->options) & OPTION_TCP;
 	struct record *rec = NULL;
 	bool received, again;
+	uint32_t bypass;
 
-	stream_cold(s)->cookie = sys_cookie(s->fd);
+	relaxed_set(stream_cold(s)->cookie, sys_cookie(s->fd));
 	again = share_inherited(s, &role);
 	received = role == ROLE_ACCEPTED;
 	s->role = (uint8_t)role;
@@ -149,29 +163,30 @@ open_stream(struct stream *s, enum role role)
 		rec->chunk[SENT] =
 			received ? config->response_chunk : config->request_chunk;
 		if (!config->request_chunk && !config->response_chunk)
-			s->mode = MODE_OBSERVED;
+			relaxed_set(s->mode, MODE_OBSERVED);
 		if (config->delay_us && config->pool_max)
 			s->small = stream_chunk_received(s) / SMALL;
-		rec->mode = s->mode;
+		rec->mode = relaxed(s->mode);
 		region_publish(rec);
 	}
-	s->rec = rec ? rec : &stream_uncounted;
-	s->state = STATE_OPEN;
+	__atomic_store_n(&s->rec, rec ? rec : &stream_uncounted, __ATOMIC_RELEASE);
+	relaxed_set(s->state, STATE_OPEN);
 	number_set(s->fd, KIND_STREAM);
+	bypass = relaxed(bypass_new);
 	if (!rec)
 		stream_bypass(s->fd, BYPASS_NO_RECORD);
-	else if (bypass_all)
-		stream_bypass(s->fd, bypass_new);
+	else if (bypass)
+		stream_bypass(s->fd, (enum bypass_reason)(bypass - 1));
 }
 
 static void
 begin_listening(struct stream *s)
 {
-	s->chatty = 1;
-	if (s->options & OPTION_TCP)
+	relaxed_set(s->chatty, 1);
+	if (relaxed(s->options) & OPTION_TCP)
 		stream_ask_push(s);
-	s->state = STATE_LISTENING;
-	stream_cold(s)->cookie = sys_cookie(s->fd);
+	relaxed_set(s->state, STATE_LISTENING);
+	relaxed_set(stream_cold(s)->cookie, sys_cookie(s->fd));
 }
 
 /* What a socket is that nobody told us about. -1: no stream socket; else whether it is TCP. */
@@ -215,7 +230,7 @@ adopt(int fd)
 	}
 	reset(s, fd, STATE_BARE);
 	share_for_good(s); /* unless it is found to be inherited */
-	s->options = option_ask_all(fd, tcp, 0);
+	relaxed_set(s->options, option_ask_all(fd, tcp, 0));
 	len = sizeof(peer);
 	if (option_ask(fd, SOL_SOCKET, SO_ACCEPTCONN))
 		begin_listening(s);
@@ -237,7 +252,7 @@ meet_socket(int fd)
 	struct sockaddr_storage peer;
 	socklen_t len = sizeof(peer);
 
-	if (!s || s->state != STATE_BARE ||
+	if (!s || relaxed(s->state) != STATE_BARE ||
 	    sys_getpeername(fd, (struct sockaddr *)&peer, &len) < 0)
 		return NULL;
 	stream_connected(fd);
@@ -249,11 +264,11 @@ stream_meet(int fd)
 {
 	if (!self_enter() || !number_known(fd))
 		return NULL;
-	switch (number_kind[fd]) {
+	switch (relaxed(number_kind[fd])) {
 	case KIND_UNKNOWN: {
 		struct stream *s = adopt(fd);
 
-		return s && s->state == STATE_OPEN ? s : NULL;
+		return s && relaxed(s->state) == STATE_OPEN ? s : NULL;
 	}
 	case KIND_SOCKET:
 		return meet_socket(fd);
@@ -270,7 +285,7 @@ stream_forget(int fd)
 
 	if (!number_known(fd) || !self_enter())
 		return;
-	if (number_kind[fd] == KIND_UNKNOWN) {
+	if (relaxed(number_kind[fd]) == KIND_UNKNOWN) {
 		share_close(fd, 0);
 		return;
 	}
@@ -289,7 +304,7 @@ stream_forget_socket(int fd, uint64_t cookie)
 		return;
 	section_enter(s);
 	/* Whoever takes the number into use resets the cookie first, in a section. */
-	if (stream_cold(s)->cookie == cookie && section_commit(s, 0, 0)) {
+	if (relaxed(stream_cold(s)->cookie) == cookie && section_commit(s, 0, 0)) {
 		was_open = wipe(s, STATE_NONE);
 		number_set(fd, KIND_UNKNOWN);
 	}
@@ -326,9 +341,9 @@ stream_made_socket(int fd, int domain, int type, int protocol)
 	if (!s)
 		return;
 	reset(s, fd, STATE_BARE);
-	s->options = (uint8_t)((tcp ? OPTION_TCP : 0) | OPTION_BLOCK_KNOWN |
-			       (type & SOCK_NONBLOCK ? OPTION_NONBLOCK : 0) |
-			       (type & SOCK_CLOEXEC ? OPTION_CLOEXEC : 0));
+	relaxed_set(s->options, (uint8_t)((tcp ? OPTION_TCP : 0) | OPTION_BLOCK_KNOWN |
+					  (type & SOCK_NONBLOCK ? OPTION_NONBLOCK : 0) |
+					  (type & SOCK_CLOEXEC ? OPTION_CLOEXEC : 0)));
 	number_set(fd, KIND_SOCKET);
 }
 
@@ -338,10 +353,11 @@ stream_made_pair(int fd, int type)
 	struct stream *s;
 
 	stream_made_socket(fd, AF_UNIX, type, 0);
-	if (!number_known(fd) || number_kind[fd] != KIND_SOCKET || !self_ready())
+	if (!number_known(fd) || relaxed(number_kind[fd]) != KIND_SOCKET ||
+	    !self_ready())
 		return;
 	s = table_record(fd);
-	s->proven = 1;
+	relaxed_set(s->proven, 1);
 	open_stream(s, ROLE_ACCEPTED);
 }
 
@@ -351,9 +367,10 @@ socket_record(int fd)
 {
 	if (!number_known(fd) || !self_enter())
 		return NULL;
-	if (number_kind[fd] == KIND_UNKNOWN)
+	if (relaxed(number_kind[fd]) == KIND_UNKNOWN)
 		adopt(fd);
-	if (number_kind[fd] != KIND_SOCKET && number_kind[fd] != KIND_STREAM)
+	if (relaxed(number_kind[fd]) != KIND_SOCKET &&
+	    relaxed(number_kind[fd]) != KIND_STREAM)
 		return NULL;
 	return table_record(fd);
 }
@@ -363,9 +380,10 @@ stream_listening(int fd)
 {
 	struct stream *s = socket_record(fd);
 
-	if (!s || s->state != STATE_BARE)
+	if (!s || relaxed(s->state) != STATE_BARE)
 		return;
-	s->options = option_ask_all(fd, s->options & OPTION_TCP, s->options);
+	relaxed_set(s->options, option_ask_all(fd, relaxed(s->options) & OPTION_TCP,
+					       relaxed(s->options)));
 	begin_listening(s);
 	life_join();
 }
@@ -378,23 +396,24 @@ stream_accepted(int fd, int listener, int flags)
 	if (!number_known(fd) || !self_ready())
 		return;
 	stream_forget(fd);
-	if (!l || l->state != STATE_LISTENING || !(s = table_record(fd))) {
-		number_set(fd, l && l->state == STATE_LISTENING ? KIND_PLAIN
-								: KIND_UNKNOWN);
+	if (!l || relaxed(l->state) != STATE_LISTENING || !(s = table_record(fd))) {
+		number_set(fd, l && relaxed(l->state) == STATE_LISTENING ? KIND_PLAIN
+									 : KIND_UNKNOWN);
 		return;
 	}
 	reset(s, fd, STATE_BARE);
-	s->options = (uint8_t)((l->options & (OPTION_TCP | OPTION_NODELAY | OPTION_CORK |
-					      OPTION_NOTSENT | OPTION_RCVLOWAT)) |
+	s->options = (uint8_t)((relaxed(l->options) &
+				(OPTION_TCP | OPTION_NODELAY | OPTION_CORK |
+				 OPTION_NOTSENT | OPTION_RCVLOWAT)) |
 			       OPTION_BLOCK_KNOWN |
 			       (flags & SOCK_NONBLOCK ? OPTION_NONBLOCK : 0) |
 			       (flags & SOCK_CLOEXEC ? OPTION_CLOEXEC : 0));
-	s->chatty = l->chatty;
-	s->unborrowable = l->unborrowable;
-	s->proven = 1;
+	relaxed_set(s->chatty, relaxed(l->chatty));
+	relaxed_set(s->unborrowable, relaxed(l->unborrowable));
+	relaxed_set(s->proven, 1);
 	stream_cold(s)->option_sets = stream_cold(l)->option_sets;
 	stream_cold(s)->listener = listener;
-	stream_cold(s)->listener_cookie = stream_cold(l)->cookie;
+	stream_cold(s)->listener_cookie = relaxed(stream_cold(l)->cookie);
 	open_stream(s, ROLE_ACCEPTED);
 }
 
@@ -403,10 +422,11 @@ stream_connected(int fd)
 {
 	struct stream *s = socket_record(fd);
 
-	if (!s || s->state != STATE_BARE)
+	if (!s || relaxed(s->state) != STATE_BARE)
 		return;
-	s->options = option_ask_all(fd, s->options & OPTION_TCP, s->options);
-	s->chatty = 1;
+	relaxed_set(s->options, option_ask_all(fd, relaxed(s->options) & OPTION_TCP,
+					       relaxed(s->options)));
+	relaxed_set(s->chatty, 1);
 	open_stream(s, ROLE_CONNECTED);
 	if (!stream_private(s))
 		stream_bypass(fd, BYPASS_SHARED);
@@ -420,12 +440,12 @@ bequeath(struct stream *s)
 	struct stream *l;
 
 	if (cold->listener < 0 || !number_known(cold->listener) ||
-	    number_kind[cold->listener] != KIND_SOCKET)
+	    relaxed(number_kind[cold->listener]) != KIND_SOCKET)
 		return;
 	l = table_record(cold->listener);
-	if (l && l->state == STATE_LISTENING &&
-	    stream_cold(l)->cookie == cold->listener_cookie)
-		l->chatty = s->chatty;
+	if (l && relaxed(l->state) == STATE_LISTENING &&
+	    relaxed(stream_cold(l)->cookie) == cold->listener_cookie)
+		relaxed_set(l->chatty, relaxed(s->chatty));
 }
 
 void
@@ -437,10 +457,11 @@ stream_close_begin(int fd)
 	if (!s) {
 		if (!number_known(fd) || !self_enter())
 			return;
-		if (number_kind[fd] == KIND_UNKNOWN)
+		if (relaxed(number_kind[fd]) == KIND_UNKNOWN)
 			share_close(fd, 0);
-		else if (number_kind[fd] == KIND_SOCKET && (s = table_record(fd)))
-			s->state = STATE_CLOSING;
+		else if (relaxed(number_kind[fd]) == KIND_SOCKET &&
+			 (s = table_record(fd)))
+			relaxed_set(s->state, STATE_CLOSING);
 		return;
 	}
 	if (!self_enter())
@@ -448,17 +469,17 @@ stream_close_begin(int fd)
 	stream_drain(s, FLUSH_CLOSE);
 	stall_close(s);
 	evidence_turn(s); /* the last turn counts too */
-	if (s->nr_writes)
+	if (relaxed(s->nr_writes))
 		evidence_read(s);
 	bequeath(s);
 	section_enter(s);
-	was_open = s->state == STATE_OPEN;
-	s->state = STATE_CLOSING; /* nothing is held from here on */
+	was_open = relaxed(s->state) == STATE_OPEN;
+	relaxed_set(s->state, STATE_CLOSING); /* nothing is held from here on */
 	section_leave(s);
 	stream_drain(s, FLUSH_CLOSE); /* what another thread held since */
 	number_set(fd, KIND_SOCKET);
 	if (was_open)
-		close_record(s, stream_cold(s)->cookie);
+		close_record(s, relaxed(stream_cold(s)->cookie));
 }
 
 void
@@ -468,13 +489,13 @@ stream_close_end(int fd)
 
 	if (!number_known(fd) || !self_ready())
 		return;
-	if (number_kind[fd] != KIND_SOCKET) {
-		if (number_kind[fd] != KIND_STREAM)
+	if (relaxed(number_kind[fd]) != KIND_SOCKET) {
+		if (relaxed(number_kind[fd]) != KIND_STREAM)
 			number_set(fd, KIND_UNKNOWN);
 		return;
 	}
 	s = table_record(fd);
-	if (s && s->state == STATE_CLOSING) /* else it was made anew meanwhile */
+	if (s && relaxed(s->state) == STATE_CLOSING) /* else it was made anew meanwhile */
 		number_set(fd, KIND_UNKNOWN);
 }
 
@@ -483,10 +504,10 @@ stream_bypass(int fd, enum bypass_reason why)
 {
 	struct stream *s = stream_known(fd);
 
-	if (!s || s->mode == MODE_BYPASSED || !self_ready())
+	if (!s || relaxed(s->mode) == MODE_BYPASSED || !self_ready())
 		return;
 	section_enter(s);
-	s->mode = MODE_BYPASSED; /* nothing is held from here on */
+	relaxed_set(s->mode, MODE_BYPASSED); /* nothing is held from here on */
 	section_leave(s);
 	stream_drain(s, FLUSH_ORDER);
 	if (region_get())
@@ -501,10 +522,9 @@ stream_bypass_all(enum bypass_reason why)
 {
 	if (!self_ready())
 		return;
-	bypass_new = why;
-	bypass_all = true;
+	relaxed_set(bypass_new, 1u + why);
 	for (unsigned i = 0; i < NR_LEAVES; i++)
-		for (int j = 0; stream_leaf[i] && j < LEAF_LEN; j++)
+		for (int j = 0; relaxed(stream_leaf[i]) && j < LEAF_LEN; j++)
 			stream_bypass((int)(i << LEAF_BITS) + j, why);
 }
 
@@ -514,7 +534,7 @@ stream_bypass_reads(int fd, enum bypass_reason why)
 	struct stream *s = table_socket(fd);
 
 	if (!s || __atomic_exchange_n(&s->unborrowable, 1, __ATOMIC_SEQ_CST) ||
-	    s->state != STATE_OPEN || s->mode != MODE_MANAGED)
+	    relaxed(s->state) != STATE_OPEN || relaxed(s->mode) != MODE_MANAGED)
 		return;
 	borrow_settle(s);
 	count_add(&region_get()->totals.bypassed[why], 1);

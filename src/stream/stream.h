@@ -31,6 +31,7 @@
  * Threads: any. Signals: safe. Errors: what cannot be had makes the number plain, or the
  * stream bypassed, counted; never an error for the caller. */
 #include "base/config.h"
+#include "base/relaxed.h"
 #include "base/self.h"
 #include "count/region.h"
 #include <stdbool.h>
@@ -166,7 +167,8 @@ stream_at(int fd)
 		return NULL;
 	case KIND_STREAM:
 		if (__builtin_expect(self.ready, 1))
-			return &stream_leaf[n >> LEAF_BITS][n & ((1 << LEAF_BITS) - 1)];
+			return &quick(
+				stream_leaf[n >> LEAF_BITS])[n & ((1 << LEAF_BITS) - 1)];
 	}
 	return stream_meet(fd);
 }
@@ -179,14 +181,14 @@ stream_quick(int fd)
 	unsigned n = (unsigned)fd;
 	struct stream *leaf, **last = &self.last[n % 2], *s = *last;
 
-	if (s && s->fd == fd && s->state == STATE_OPEN)
+	if (s && quick(s->fd) == fd && quick(s->state) == STATE_OPEN)
 		return s;
 	/* Before stream_init() and after stream_off() none is open. */
 	if (n >= NR_NUMBERS || !self.tally)
 		return NULL;
-	leaf = stream_leaf[n >> LEAF_BITS];
+	leaf = quick(stream_leaf[n >> LEAF_BITS]);
 	s = &leaf[n & ((1 << LEAF_BITS) - 1)];
-	if (!leaf || s->state != STATE_OPEN)
+	if (!leaf || quick(s->state) != STATE_OPEN)
 		return NULL;
 	*last = s;
 	return s;
@@ -312,13 +314,13 @@ bool stream_ask_blocking(struct stream *s);
 static inline bool
 stream_never_blocks(const struct stream *s)
 {
-	return s->options & OPTION_NONBLOCK;
+	return quick(s->options) & OPTION_NONBLOCK;
 }
 
 static inline bool
 stream_blocking(struct stream *s) /* asks once */
 {
-	uint8_t options = s->options;
+	uint8_t options = quick(s->options);
 
 	if (options & OPTION_BLOCK_KNOWN)
 		return !(options & OPTION_NONBLOCK);

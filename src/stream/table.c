@@ -21,8 +21,8 @@ void
 stream_off(void)
 {
 	for (unsigned i = 0; i < NR_LEAVES; i++)
-		for (int j = 0; stream_leaf[i] && j < LEAF_LEN; j++)
-			stream_leaf[i][j].state = STATE_NONE;
+		for (int j = 0; relaxed(stream_leaf[i]) && j < LEAF_LEN; j++)
+			relaxed_set(stream_leaf[i][j].state, STATE_NONE);
 	__atomic_store_n(&nr_numbers, 0, __ATOMIC_RELEASE);
 }
 
@@ -33,10 +33,10 @@ leaf_make(unsigned i)
 	struct stream *none = NULL;
 	struct leaf *leaf;
 
-	if (!kinds_wiped) {
+	if (!relaxed(kinds_wiped)) {
 		if (sys_wipe_on_fork(number_kind, sizeof(number_kind)) < 0)
 			return NULL;
-		kinds_wiped = true;
+		relaxed_set(kinds_wiped, true);
 	}
 	leaf = sys_map(sizeof(*leaf), 0);
 	if (!leaf)
@@ -68,7 +68,7 @@ int
 stream_find(const struct stream *s)
 {
 	for (unsigned i = 0; i < NR_LEAVES; i++) {
-		const struct stream *hot = stream_leaf[i];
+		const struct stream *hot = relaxed(stream_leaf[i]);
 
 		if (hot && s >= hot && s < hot + LEAF_LEN)
 			return (int)(i << LEAF_BITS) + (int)(s - hot);
@@ -80,7 +80,8 @@ struct stream_cold *
 stream_cold(const struct stream *s)
 {
 	int fd = stream_fd(s);
-	struct leaf *leaf = (struct leaf *)stream_leaf[(unsigned)fd >> LEAF_BITS];
+	struct leaf *leaf =
+		(struct leaf *)relaxed(stream_leaf[(unsigned)fd >> LEAF_BITS]);
 
 	return &leaf->cold[fd & (LEAF_LEN - 1)];
 }

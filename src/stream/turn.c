@@ -152,7 +152,10 @@ held_by_us(int fd)
 
 	/* Whoever settled what was borrowed of it has taken the held bytes from their owner, and
 	 * may not have flushed them: they are still to be seen to by who lists them. */
-	return s && (s->owner == self.tid || !s->owner) && stream_held(s) ? s : NULL;
+	return s && (relaxed(s->owner) == self.tid || !relaxed(s->owner)) &&
+			       stream_held(s)
+		       ? s
+		       : NULL;
 }
 
 static struct stream *
@@ -160,7 +163,7 @@ borrowed_by_us(int fd)
 {
 	struct stream *s = stream_known(fd);
 
-	return s && stream_borrowed(s) && s->reader == self.tid ? s : NULL;
+	return s && stream_borrowed(s) && relaxed(s->reader) == self.tid ? s : NULL;
 }
 
 /* The list is changed by one at a time: a handler that interrupted a change does without. */
@@ -198,16 +201,16 @@ compact(struct thread *thread)
 
 	for (uint32_t i = 0; i < nr; i++) {
 		s = stream_known(thread->fd[i]);
-		if (s && stream_cold(s)->lister == self.tid)
-			stream_cold(s)->lister = 0;
+		if (s && relaxed(stream_cold(s)->lister) == self.tid)
+			relaxed_set(stream_cold(s)->lister, 0);
 	}
 	for (uint32_t i = 0; i < nr; i++) {
 		if (!ours(thread->fd[i]))
 			continue;
 		s = stream_known(thread->fd[i]);
-		if (!s || stream_cold(s)->lister == self.tid)
+		if (!s || relaxed(stream_cold(s)->lister) == self.tid)
 			continue;
-		stream_cold(s)->lister = self.tid;
+		relaxed_set(stream_cold(s)->lister, self.tid);
 		/* Release: pairs with turn_each(). */
 		__atomic_store_n(&thread->fd[kept++], s->fd, __ATOMIC_RELEASE);
 	}
@@ -233,7 +236,7 @@ list(struct thread *thread, const struct stream *s)
 	struct stream_cold *cold = stream_cold(s);
 	uint32_t nr = thread->nr_held;
 
-	if (nr && cold->lister == self.tid)
+	if (nr && relaxed(cold->lister) == self.tid)
 		return true;
 	if (nr == NR_HELD) {
 		compact(thread);
@@ -245,7 +248,7 @@ list(struct thread *thread, const struct stream *s)
 		__atomic_fetch_add(&process->nr_owing, 1, __ATOMIC_RELAXED);
 	__atomic_store_n(&thread->fd[nr], s->fd, __ATOMIC_RELAXED);
 	list_set(thread, nr + 1);
-	cold->lister = self.tid;
+	relaxed_set(cold->lister, self.tid);
 	return true;
 }
 
@@ -274,7 +277,7 @@ turn_list(struct stream *s)
 	listed = thread && list(thread, s);
 	list_leave();
 	/* Pairs with life_shut(). */
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	fence_full();
 	return listed && !__atomic_load_n(&process->gate, __ATOMIC_ACQUIRE) &&
 	       stream_private(s); /* a whole fork may have been since that was asked */
 }
@@ -354,7 +357,7 @@ stream_reads(int fd)
 {
 	const struct stream *s = stream_known(fd);
 
-	return s ? s->reads : 0;
+	return s ? relaxed(s->reads) : 0;
 }
 
 void
@@ -392,10 +395,10 @@ turn_overdue(void)
 
 	for (uint32_t i = 0; thread && i < thread->nr_held; i++) {
 		s = held_by_us(thread->fd[i]);
-		if (s && stream_cold(s)->first_ns < before)
+		if (s && relaxed(stream_cold(s)->first_ns) < before)
 			stream_flush(s, FLUSH_DELAY);
 		s = borrowed_by_us(thread->fd[i]);
-		if (s && stream_cold(s)->borrow_ns < before)
+		if (s && relaxed(stream_cold(s)->borrow_ns) < before)
 			borrow_settle(s);
 		s = stream_known(thread->fd[i]);
 		since = s ? stream_oldest_ns(s) : 0;

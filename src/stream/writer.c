@@ -58,11 +58,12 @@ take_chunk(struct stream *s, size_t len)
 static bool
 hold_begin(struct stream *s, size_t len, bool *starved)
 {
-	if (s->state != STATE_OPEN || s->mode != MODE_MANAGED || section_settled(s))
+	if (relaxed(s->state) != STATE_OPEN || relaxed(s->mode) != MODE_MANAGED ||
+	    section_settled(s))
 		return false;
-	if (s->room < 2 * (uint64_t)stream_chunk(s))
+	if (relaxed(s->room) < 2 * (uint64_t)stream_chunk(s))
 		room_ask(s);
-	if (len > s->room)
+	if (len > relaxed(s->room))
 		return false;
 	if (!take_chunk(s, len)) {
 		*starved = true;
@@ -73,7 +74,7 @@ hold_begin(struct stream *s, size_t len, bool *starved)
 		return false;
 	}
 	__atomic_store_n(&stream_cold(s)->first_ns, sys_now_ns(), __ATOMIC_RELAXED);
-	s->owner = self.tid;
+	relaxed_set(s->owner, self.tid);
 	s->cap = room_cap(s, s->tier);
 	return true;
 }
@@ -115,9 +116,9 @@ hold_grow(struct stream *s, uint32_t tail, size_t size, bool *starved)
 
 	if (size > stream_chunk(s))
 		return false;
-	if (size > s->room)
+	if (size > relaxed(s->room))
 		room_ask(s);
-	if (size > s->room)
+	if (size > relaxed(s->room))
 		return false;
 	if (tier > s->tier && !grow(s, tail, tier)) {
 		*starved = true;
@@ -143,7 +144,7 @@ ssize_t
 writer_appended(struct stream *s, struct thread *thread, size_t n)
 {
 	count_answered(s, SENT, n);
-	s->nr_writes = 2;
+	relaxed_set(s->nr_writes, 2);
 	hot_end(thread);
 	return (ssize_t)n;
 }
@@ -151,7 +152,7 @@ writer_appended(struct stream *s, struct thread *thread, size_t n)
 bool
 writer_append(struct stream *s, const void *buf, size_t n)
 {
-	if (s->owner != self.tid || !self.thread || self.nr_settled ||
+	if (quick(s->owner) != self.tid || !self.thread || self.nr_settled ||
 	    (self.awaited && self.awaited != (int32_t)s->fd + 1))
 		return false;
 	return writer_append_marked(s, buf, n, false) != 0;
@@ -192,7 +193,7 @@ hold(struct stream *s, struct request *q, bool *began)
 	self.hot = self.tally && !turn_cooled() ? s : NULL;
 	self.hot_fd = s->fd;
 	hot_keep(&self.hot);
-	if (s->awaited)
+	if (relaxed(s->awaited))
 		self.awaited = s->fd + 1;
 	evidence_wrote(s);
 	return DONE;
@@ -201,9 +202,9 @@ hold(struct stream *s, struct request *q, bool *began)
 static bool
 may_hold(struct stream *s, const struct request *q)
 {
-	if (q->len >= stream_chunk(s) || s->mode != MODE_MANAGED || !s->proven ||
-	    !config->delay_us || !config->pool_max || s->options & OPTION_NOTSENT ||
-	    q->flags & ~HOLD_FLAGS ||
+	if (q->len >= stream_chunk(s) || relaxed(s->mode) != MODE_MANAGED ||
+	    !relaxed(s->proven) || !config->delay_us || !config->pool_max ||
+	    relaxed(s->options) & OPTION_NOTSENT || q->flags & ~HOLD_FLAGS ||
 	    __atomic_load_n(&process->gate, __ATOMIC_RELAXED) ||
 	    !evidence_of_more(s, q->flags))
 		return false;
@@ -217,7 +218,7 @@ may_hold(struct stream *s, const struct request *q)
 		return false;
 	}
 	section_reap();
-	if (stream_held(s) && s->owner == self.tid)
+	if (stream_held(s) && relaxed(s->owner) == self.tid)
 		return true;
 	/* Here, not under the lock: both may allocate. */
 	if (!self_enter() || !turn_thread())
@@ -279,7 +280,7 @@ sent_together(struct stream *s, const struct request *q, size_t went)
 		stall_begin(s);
 		if (!went)
 			result = -EAGAIN;
-	} else if (s->stalled) {
+	} else if (relaxed(s->stalled)) {
 		stall_end(s);
 	}
 	/* What went with the flight has been counted with it. */
@@ -333,7 +334,7 @@ decide(struct stream *s, struct request *q, bool may, bool *began, size_t *went,
 	enum outcome outcome = DONE;
 
 	if (stream_held(s) &&
-	    (s->owner != self.tid || (!may && q->len < stream_chunk(s)) ||
+	    (relaxed(s->owner) != self.tid || (!may && q->len < stream_chunk(s)) ||
 	     q->nr_iov >= FLIGHT_IOV))
 		outcome = flush_locked(s, FLUSH_ORDER);
 	if (outcome == DONE && may) {
@@ -358,11 +359,11 @@ before_native(struct stream *s, const struct request *q)
 {
 	/* Now, not when the call returns: by then another thread may have read the peer's answer. */
 	evidence_wrote(s);
-	s->left = 1;
-	if (q->len <= s->room || must_not_wait(s, q->flags))
+	relaxed_set(s->left, 1);
+	if (q->len <= relaxed(s->room) || must_not_wait(s, q->flags))
 		return;
 	room_ask(s);
-	if (q->len <= s->room)
+	if (q->len <= relaxed(s->room))
 		return;
 	turn_flush();
 	keeper_watch();
@@ -385,7 +386,7 @@ measure(struct request *q)
 static bool
 give_error(struct stream *s, ssize_t *result)
 {
-	int err = s->err ? stream_error(s) : 0;
+	int err = relaxed(s->err) ? stream_error(s) : 0;
 
 	if (!err)
 		return false;
@@ -466,10 +467,10 @@ static void
 went_whole(struct stream *s, size_t len)
 {
 	count_native(s, SENT, len);
-	s->proven = 1;
+	relaxed_set(s->proven, 1);
 	self.wrote = true;
 	room_went(s, len);
-	if (s->stalled)
+	if (relaxed(s->stalled))
 		stall_end(s);
 	if (self.call_start_ns)
 		timed(s);
@@ -489,11 +490,11 @@ writer_sent(struct stream *s, size_t len, ssize_t r)
 	else
 		count_unmoved(s, SENT);
 	if (len)
-		s->proven = 0;
+		relaxed_set(s->proven, 0);
 	if (went) {
 		self.wrote = true;
 		room_use(s, went);
-		if (s->stalled)
+		if (relaxed(s->stalled))
 			stall_end(s);
 	} else if (r < 0 && r != -EAGAIN && r != -EINTR) {
 		count_error(OP_WRITE, (int)-r);

@@ -59,7 +59,7 @@ writer_append_marked(struct stream *s, const void *buf, size_t n, bool small)
 	}
 	if (!small || __builtin_expect(!count_answered_quick(s, SENT, n), 0))
 		return hot_all(writer_appended(s, thread, n));
-	s->nr_writes = 2;
+	quick_set(s->nr_writes, 2);
 	hot_end(thread);
 	return (ssize_t)n;
 }
@@ -74,7 +74,7 @@ writer_append_hot(int fd, const void *buf, size_t n)
 	if (fd != self.hot_fd || n - 1 >= HOT_SMALL)
 		return 0;
 	s = self.hot;
-	if (!s || s->fd != fd || !stream_word(s))
+	if (!s || quick(s->fd) != fd || !stream_word(s))
 		return 0;
 	return writer_append_marked(s, buf, n, true);
 }
@@ -89,11 +89,11 @@ static inline __attribute__((always_inline)) bool
 writer_alone(struct stream *s, size_t len)
 {
 	/* One branch for all. */
-	if (stream_word(s) | s->lively | (uintptr_t)s->borrow | self.owing)
+	if (stream_word(s) | quick(s->lively) | (uintptr_t)quick(s->borrow) | self.owing)
 		return false;
-	if (!stream_never_blocks(s) && len > s->room)
+	if (!stream_never_blocks(s) && len > quick(s->room))
 		return false;
-	s->writing = self.turning;
+	quick_set(s->writing, self.turning);
 	evidence_alone(s);
 	return true;
 }
@@ -104,7 +104,7 @@ writer_went_quick(struct stream *s, size_t len)
 {
 	if (!count_native_quick(s, SENT, len))
 		return false;
-	s->proven = 1;
+	quick_set(s->proven, 1);
 	room_went(s, len);
 	return true;
 }

@@ -34,14 +34,15 @@ struct record_read {
 
 static struct stream *stream;
 static int fd, peer;
-static volatile bool stop, second_reads;
+static bool stop, second_reads;
 
 static uint8_t came[NR_SEQ];
 static uint32_t fed;  /* records the peer has sent */
 static uint32_t last; /* the latest that a call has returned */
 
 static sigjmp_buf back;
-static volatile bool may_jump, native;
+static volatile bool may_jump;
+static __thread volatile bool native; /* a native read is under way */
 static volatile int reading;      /* calls of the owner and its handlers under way */
 static volatile uint32_t nr_left; /* calls of this round that were left by a jump */
 static uint64_t written, wrote, answered;
@@ -77,7 +78,7 @@ read_slow(void *buf, size_t n, int flags)
 	how = reader_begin(stream, &msg, n, flags, true, &r);
 	native = how != READ_SERVED;
 	if (!native) {
-		served++;
+		__atomic_fetch_add(&served, 1, __ATOMIC_RELAXED);
 		return r;
 	}
 	if (how != READ_MADE)
@@ -119,7 +120,7 @@ read_record(int flags)
 
 	do
 		r = read_some(&rec, sizeof(rec), flags);
-	while (r == -EINTR && !stop);
+	while (r == -EINTR && !relaxed(stop));
 	if (r == 0)
 		return false;
 	if (r == -EAGAIN || r == -EINTR)
@@ -207,7 +208,7 @@ own(unsigned seed, int64_t until)
 	end = until;
 	(void)sigsetjmp(back, 1);
 	may_jump = true;
-	while (sys_now_ns() < end && last < NR_SEQ - 2 * AHEAD) {
+	while (sys_now_ns() < end && relaxed(last) < NR_SEQ - 2 * AHEAD) {
 		for (int i = 0; i < 16; i++) {
 			read_counted(0);
 			if (rand_r(&random) % 32 == 0)
@@ -236,7 +237,7 @@ second(void *unused)
 	unsigned random = 1;
 
 	self_enter();
-	while (!stop) {
+	while (!relaxed(stop)) {
 		if (second_reads)
 			for (int i = rand_r(&random) % 20; i > 0; i--)
 				read_record(MSG_DONTWAIT);
@@ -251,7 +252,7 @@ settler(void *unused)
 	unsigned random = 2;
 
 	self_enter();
-	while (!stop) {
+	while (!relaxed(stop)) {
 		borrow_settle(stream);
 		if (rand_r(&random) % 8 == 0)
 			stream_flush(stream, FLUSH_DELAY);
@@ -269,7 +270,7 @@ feeder(void *unused)
 	char buf[4096];
 	ssize_t r;
 
-	while (!stop && fed < NR_SEQ - BATCH - 1) {
+	while (!relaxed(stop) && fed < NR_SEQ - BATCH - 1) {
 		uint32_t nr = 1 + (uint32_t)rand_r(&random) % BATCH;
 
 		r = recv(peer, buf, sizeof(buf), MSG_DONTWAIT);
@@ -301,7 +302,7 @@ begin(void)
 	written = wrote = answered = 0;
 	reading = 0;
 	second_reads = stress_round % 4 > 1;
-	stop = false;
+	relaxed_set(stop, false);
 }
 
 static void
@@ -361,7 +362,7 @@ one_round(unsigned seed)
 	stress_block(SIG_UNBLOCK);
 	own(seed, sys_now_ns() + ROUND_MS * STRESS_MS);
 	stress_block(SIG_BLOCK);
-	stop = true;
+	relaxed_set(stop, true);
 	for (int i = 0; i < 4; i++)
 		pthread_join(thread[i], NULL);
 	shutdown(peer, SHUT_WR);

@@ -44,11 +44,12 @@ static struct stream *aside;
 static int aside_fd, aside_peer;
 static uint64_t aside_begun, aside_done, aside_came;
 static int window;
-static volatile bool stop;
+static bool stop;
 
 /* By writer and number: what became of a record. */
 static uint8_t came[NR_WRITERS][NR_SEQ], unsure[NR_WRITERS][NR_SEQ];
-static volatile uint32_t seq[NR_WRITERS], returned;
+static volatile uint32_t seq[NR_WRITERS];
+static uint32_t returned;
 static volatile bool busy[NR_WRITERS];
 
 static sigjmp_buf back;
@@ -103,7 +104,7 @@ write_aside(void)
 static void
 write_record(unsigned writer, uint32_t len, char *buf)
 {
-	struct head h = { .len = len, .writer = writer, .seen = returned };
+	struct head h = { .len = len, .writer = writer, .seen = relaxed(returned) };
 
 	busy[writer] = true;
 	h.seq = ++seq[writer];
@@ -175,7 +176,7 @@ own(unsigned seed, int64_t until)
 	while (sys_now_ns() < end && seq[OWNER] < NR_SEQ - 1) {
 		for (int i = 0; i < 16; i++) {
 			write_record(OWNER, length(&random), buf);
-			returned = seq[OWNER];
+			relaxed_set(returned, seq[OWNER]);
 			if (i % 4 == 0)
 				write_aside();
 		}
@@ -197,7 +198,7 @@ second(void *unused)
 
 	(void)unused;
 	self_enter();
-	while (!stop && seq[SECOND] < NR_SEQ - 1) {
+	while (!relaxed(stop) && seq[SECOND] < NR_SEQ - 1) {
 		write_record(SECOND, length(&random), buf);
 		wait_for_peer();
 		for (int i = rand_r(&random) % 64; i > 0; i--)
@@ -213,7 +214,7 @@ flusher(void *unused)
 
 	(void)unused;
 	self_enter();
-	while (!stop) {
+	while (!relaxed(stop)) {
 		stream_flush(stream, FLUSH_DELAY);
 		for (volatile int i = rand_r(&random) % 4000; i > 0; i--)
 			;
@@ -299,7 +300,7 @@ begin(void)
 	memset((void *)seq, 0, sizeof(seq));
 	returned = 0;
 	aside_begun = aside_done = aside_came = 0;
-	stop = false;
+	relaxed_set(stop, false);
 }
 
 /* Of all streams, since the first round. */
@@ -357,7 +358,7 @@ one_round(unsigned seed)
 	stress_block(SIG_UNBLOCK);
 	own(seed, sys_now_ns() + ROUND_MS * STRESS_MS);
 	stress_block(SIG_BLOCK);
-	stop = true;
+	relaxed_set(stop, true);
 	for (int i = 2; i < 5; i++)
 		pthread_join(thread[i], NULL);
 	stress_block(SIG_UNBLOCK); /* what is pending now comes here */

@@ -91,7 +91,13 @@ stress_storm(void *arg)
 	struct storm *storm = arg;
 	unsigned random = 3;
 
-	while (!*storm->stop) {
+#ifdef WEIR_TSAN
+	/* ThreadSanitizer keeps a signal until the thread calls something of its own, and calls the handler
+	 * from there: without a signal's frame, by which self_left() tells what a handler lies above. So
+	 * only the threads are tried. */
+	return NULL;
+#endif
+	while (!relaxed(*storm->stop)) {
 		pthread_kill(owner, rand_r(&random) % 2 ? SIGUSR1 : SIGUSR2);
 		for (volatile int i = rand_r(&random) % storm->pause; i > 0; i--)
 			;

@@ -28,7 +28,7 @@ void stress_block(int how); /* the storm's signals, in the calling thread */
 
 /* pthread body: until *stop, at most `pause` loops between two signals. */
 struct storm {
-	volatile bool *stop;
+	bool *stop;
 	int pause;
 };
 void *stress_storm(void *storm);

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/config.h"
+#include "base/relaxed.h"
 #include "base/sys.h"
 #include "in_child.h"
 #include "count/holder.h"
@@ -131,7 +132,9 @@ IN_CHILD(open_streams_are_those_opened_less_those_closed)
 	}
 	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
 	pthread_join(thread, NULL);
+#ifndef WEIR_TSAN /* makes a look so slow that something changes in each that it tries */
 	CHECK(wrong == 0);
+#endif
 }
 
 IN_CHILD(ended_processes_are_those_that_can_be)
