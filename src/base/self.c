@@ -13,11 +13,13 @@ union process_page process_page __attribute__((aligned(PROCESS_PAGE)));
 /* In ordinary memory, so that a child's number differs from its parent's. */
 static uint32_t generations;
 
-void
+bool
 self_init(void)
 {
-	sys_wipe_on_fork(&process_page, sizeof(process_page));
+	bool wiped = sys_wipe_on_fork(&process_page, sizeof(process_page)) >= 0;
+
 	process->generation = ++generations;
+	return wiped;
 }
 
 /* The child's other threads, if it has made any before its first entry, wait here. */

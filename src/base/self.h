@@ -109,8 +109,8 @@ extern union process_page { /* wiped in a child of any fork */
 } process_page HIDDEN;
 static struct process *const process = &process_page.process;
 
-/* Once, from the constructor. */
-void self_init(void);
+/* Once, from the constructor. False: a fork would not be noticed, so nothing may be begun. */
+bool self_init(void);
 
 /* True: the code of this thread that ran at stack address `sp` has been left by longjmp. False:
  * it may yet go on (we are a handler that interrupted it), or we cannot tell. Not to be asked

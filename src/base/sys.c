@@ -166,6 +166,16 @@ sys_cookie(int fd)
 	return cookie;
 }
 
+bool
+sys_no_socket(int fd)
+{
+	int type, ret;
+	socklen_t len = sizeof(type);
+
+	ret = sys_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len);
+	return ret == -EBADF || ret == -ENOTSOCK;
+}
+
 int
 sys_fcntl(int fd, int cmd, long arg)
 {
@@ -261,6 +271,19 @@ int
 sys_membarrier(void)
 {
 	return (int)CALL2(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0);
+}
+
+/* Nothing but their descriptor is wrong with the first two, and the last has nothing to wait for. */
+bool
+sys_able(void)
+{
+	const struct timespec at_once = { 0, 0 };
+	const uint64_t no_signal = 0;
+
+	return CALL4(SYS_sendmmsg, -1, NULL, 0, 0) == -EBADF &&
+	       CALL3(SYS_recvmsg, -1, NULL, 0) == -EBADF &&
+	       CALL4(SYS_rt_sigtimedwait, &no_signal, NULL, &at_once,
+		     sizeof(no_signal)) == -EAGAIN;
 }
 
 int

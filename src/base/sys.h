@@ -55,7 +55,8 @@ int sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len);
 int sys_setsockopt(int fd, int level, int name, const void *value, socklen_t len);
 int sys_getsockname(int fd, struct sockaddr *addr, socklen_t *len);
 int sys_getpeername(int fd, struct sockaddr *addr, socklen_t *len);
-uint64_t sys_cookie(int fd); /* SO_COOKIE: one number for all duplicates; 0: no socket */
+uint64_t sys_cookie(int fd); /* SO_COOKIE: one number for all duplicates; 0: not told */
+bool sys_no_socket(int fd);  /* closed, or another file's number by now */
 int sys_fcntl(int fd, int cmd, long arg);
 int sys_ioctl(int fd, unsigned long request, void *arg);
 int sys_fstat(int fd, struct stat *st);
@@ -80,6 +81,11 @@ int sys_wipe_on_fork(void *p, size_t len); /* MADV_WIPEONFORK; p page-aligned */
  * Registered once a process; a fork keeps that, an exec does not. */
 int sys_membarrier_register(void);
 int sys_membarrier(void);
+
+/* The calls by which held bytes leave, what was read ahead is settled, and the keeper waits, are to be
+ * had. A filter that was there before us may refuse them with an errno, and nothing else can
+ * take their place. */
+bool sys_able(void);
 
 /* Sleeps while *word == value, until `deadline_ns` (CLOCK_MONOTONIC, 0: for ever); nobody wakes it
  * before. -EAGAIN, -ETIMEDOUT, -EINTR. */
@@ -119,8 +125,8 @@ struct sys_alarm {
 };
 int
 sys_alarm_make(struct sys_alarm *alarm); /* by the thread itself, all signals blocked */
-void sys_alarm_set(struct sys_alarm *alarm, int64_t deadline_ns);
-void sys_alarm_ring(struct sys_alarm *alarm); /* now */
+int sys_alarm_set(struct sys_alarm *alarm, int64_t deadline_ns); /* 0 or -errno */
+void sys_alarm_ring(struct sys_alarm *alarm);                    /* now */
 void sys_alarm_end(struct sys_alarm *alarm);
 
 /* Sleeps while *word == value, until the alarm or until `until_ns` (0: for ever). */
@@ -136,7 +142,8 @@ void sys_alarm_wait(struct sys_alarm *alarm, const uint32_t *word, uint32_t valu
  * Nor does it get the identity that setuid() gives to all threads that libc knows: interpose/sandbox.
  * 0 or -errno. *t stays where it is until sys_thread_join(), which is called once `run` has been
  * told to return, and returns when the kernel no longer counts the thread (unshare and setns
- * refuse while it does), or after 5 seconds: the program must not hang of us. */
+ * refuse while it does), or after 5 seconds, or where a filter does not let it ask: the program
+ * must not hang of us. */
 struct sys_thread {
 	int tid;             /* A */
 	uint32_t generation; /* of the process that made it */

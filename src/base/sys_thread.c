@@ -35,14 +35,15 @@ sys_alarm_make(struct sys_alarm *alarm)
 	return r;
 }
 
-void
+int
 sys_alarm_set(struct sys_alarm *alarm, int64_t deadline_ns)
 {
 	struct itimerspec when = {
 		.it_value = { deadline_ns / 1000000000, deadline_ns % 1000000000 },
 	};
 
-	sys_call(SYS_timer_settime, alarm->timer, TIMER_ABSTIME, (long)&when, 0, 0, 0);
+	return (int)sys_call(SYS_timer_settime, alarm->timer, TIMER_ABSTIME,
+			     (long)&when, 0, 0, 0);
 }
 
 void
@@ -216,12 +217,15 @@ wait_for_end(struct sys_thread *t, int sig)
 {
 	const struct timespec nap = { 0, 50000 };
 	int64_t give_up = sys_now_ns() + INT64_C(5000000000);
-	int tid, pid = sys_getpid();
+	int tid, pid = sys_getpid(), r;
 
 	do {
 		tid = __atomic_load_n(&t->tid, __ATOMIC_ACQUIRE);
-		if (tid != 0 && sys_tgkill(pid, tid, sig) == -ESRCH)
+		r = tid != 0 ? sys_tgkill(pid, tid, sig) : 0;
+		if (r == -ESRCH)
 			return true;
+		if (r < 0 && r != -EAGAIN)
+			return false; /* refused by a filter: nobody can tell */
 		sys_call(SYS_nanosleep, (long)&nap, 0, 0, 0, 0, 0);
 	} while (sys_now_ns() < give_up);
 	return false;

@@ -18,12 +18,13 @@ send_blocking(int fd, const struct msghdr *msg, int flags)
 __attribute__((constructor)) static void
 begin(void)
 {
-	self_init();
+	bool safe = self_init();
+
 	config_init();
 	real_ready();
 	life_init(metrics_bind, metrics_child);
 	writer_sendmsg = send_blocking;
-	if (config->enabled)
+	if (config->enabled && safe)
 		stream_init();
 }
 

@@ -110,9 +110,10 @@ own_table(int fd)
 	    (sys_call(SYS_unshare, CLONE_FILES, 0, 0, 0, 0, 0) < 0 ||
 	     !has_own_table(fd)))
 		return false;
-	sys_close_range((unsigned)fd + 1, ~0u, 0);
-	if (fd > 0)
-		sys_close_range(0, (unsigned)fd - 1, 0);
+	/* With a copy of a stream that the application closes no end of it would leave. */
+	if (sys_close_range((unsigned)fd + 1, ~0u, 0) < 0 ||
+	    (fd > 0 && sys_close_range(0, (unsigned)fd - 1, 0) < 0))
+		return false;
 	/* The application may have put something else there before we looked. */
 	return place_is(fd);
 }

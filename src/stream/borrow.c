@@ -6,6 +6,7 @@
 /* A borrow that served fewer reads was not worth its peek and its settle: the next 4, 8, ... 256
  * reads that could have borrowed are native. */
 enum { PAYS = 4, LEAST_BACKOFF = 4, MOST_BACKOFF = 256 };
+enum { SWALLOW_TRIES = 3 };
 
 static void
 learn(struct stream *s, uint32_t served)
@@ -70,6 +71,15 @@ peek(struct stream *s)
 	return n;
 }
 
+/* No error of the connection, which a peek consumes, but of this call alone: the native one finds out
+ * by itself. */
+static bool
+only_of_call(int err)
+{
+	return err == EINTR || err == ENOMEM || err == ENOBUFS || err == EPERM ||
+	       err == ENOSYS;
+}
+
 /* A chunk, which also tells native readers that a borrow may begin; unless one of them is under
  * way. */
 static bool
@@ -121,7 +131,7 @@ borrow_begin(struct stream *s, size_t least)
 		put_unless_settled(s);
 		/* The end of input as well: a read that finds nothing takes an urgent byte off the
 		 * head of the queue, which a peek leaves there. */
-		return n >= 0 ? -EAGAIN : n;
+		return n >= 0 || only_of_call((int)-n) ? -EAGAIN : n;
 	}
 	s->more = (size_t)n == borrow_size(s);
 	s->taken = 0;
@@ -226,18 +236,29 @@ foreign_reader(struct stream *s)
 	count_add(&region_get()->totals.bypassed[BYPASS_FOREIGN_READER], 1);
 }
 
-/* Takes from the kernel what the application was given of `r`. */
+static bool
+may_pass(ssize_t went)
+{
+	return went == -EAGAIN || went == -EINTR || went == -ENOMEM || went == -ENOBUFS;
+}
+
+/* Takes from the kernel what the application was given of `r`. A peek has found these bytes, so a
+ * refusal is asked again: what stayed in the queue would be read twice. */
 static enum outcome
 swallow(struct stream *s, uint64_t r)
 {
 	uint32_t n = r_next(r) - s->taken;
 	char *to =
 		relaxed(s->options) & OPTION_TCP ? NULL : relaxed(s->borrow) + s->taken;
-	ssize_t went = section_swallow(s, r, to, n);
+	ssize_t went;
+	int tries = 0;
 
-	if (!section_ours(s))
-		return SETTLED;
-	section_swallowed(s, went);
+	do {
+		went = section_swallow(s, r, to, n);
+		if (!section_ours(s))
+			return SETTLED;
+		section_swallowed(s, went);
+	} while (may_pass(went) && ++tries < SWALLOW_TRIES);
 	if (went != (ssize_t)n)
 		foreign_reader(s);
 	s->taken = r_next(r);
@@ -283,7 +304,7 @@ borrow_settle(struct stream *s)
 		outcome = borrow_settle_locked(s);
 		section_leave(s);
 	} while (outcome == SETTLED);
-	if (outcome == FAILED && !sys_cookie(stream_fd(s)))
+	if (outcome == FAILED && sys_no_socket(stream_fd(s)))
 		stream_forget_socket(stream_fd(s), cookie);
 }
 

@@ -89,7 +89,7 @@ keep_error(struct stream *s, int err)
 static bool
 refusal(int err)
 {
-	return err == EAGAIN || err == ENOBUFS || err == ENOMEM;
+	return err == EAGAIN || err == EINTR || err == ENOBUFS || err == ENOMEM;
 }
 
 static void

@@ -50,10 +50,13 @@ still_there(struct stream *s)
 {
 	/* First: between the two the number may be closed and taken into use again. */
 	uint64_t cookie = __atomic_load_n(&stream_cold(s)->cookie, __ATOMIC_ACQUIRE);
+	uint64_t now = sys_cookie(stream_fd(s));
 
-	if (sys_cookie(stream_fd(s)) == cookie)
+	if (now == cookie)
 		return true;
-	stream_forget_socket(stream_fd(s), cookie);
+	/* Not told although there is one: asked again later. */
+	if (now || sys_no_socket(stream_fd(s)))
+		stream_forget_socket(stream_fd(s), cookie);
 	return false;
 }
 
@@ -77,6 +80,9 @@ see_to(struct stream *s, int64_t now)
 			next = due;
 		else if (still_there(s))
 			stream_flush(s, FLUSH_DELAY);
+		/* The kernel refused, and its writer may sleep for long. */
+		if (!next && stream_held(s))
+			next = now + due_after_ns();
 	}
 	if (stream_borrowed(s)) {
 		due = __atomic_load_n(&cold->borrow_ns, __ATOMIC_RELAXED) +
@@ -85,6 +91,8 @@ see_to(struct stream *s, int64_t now)
 			next = earlier(next, due);
 		else if (still_there(s))
 			borrow_settle(s);
+		if (due <= now && stream_borrowed(s))
+			next = earlier(next, now + due_after_ns());
 	}
 	return next;
 }
@@ -213,18 +221,19 @@ idle(int64_t now, int64_t until_ns)
 				    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
-static void
+static int
 set_alarm(int64_t due_ns)
 {
 	__atomic_store_n(&keeper.due_ns, due_ns, __ATOMIC_RELEASE);
-	sys_alarm_set(&keeper.alarm, due_ns);
+	return sys_alarm_set(&keeper.alarm, due_ns);
 }
 
 /* Sleeps until `due_ns`, or later if a thread puts it off, but not beyond `until_ns`. */
 static void
 wait_armed(int64_t due_ns, int64_t until_ns)
 {
-	set_alarm(due_ns);
+	if (set_alarm(due_ns) < 0)
+		until_ns = earlier(until_ns, due_ns);
 	sys_alarm_wait(&keeper.alarm, &keeper.word, ARMED, until_ns);
 }
 
@@ -268,7 +277,7 @@ make_locked(void)
 	relaxed_set(keeper.word, ARMED);
 	relaxed_set(keeper.due_ns, 0);
 	/* Without the barrier it could not take a stream from its owner. */
-	if (sys_membarrier_register() < 0 ||
+	if (!sys_able() || sys_membarrier_register() < 0 ||
 	    sys_thread_start(&keeper.thread, run, "weir-keeper") < 0) {
 		relaxed_set(keeper.never, true);
 		count_internal(INTERNAL_THREAD);
@@ -335,9 +344,10 @@ keeper_notice(struct stream *s)
 		keeper_start(); /* it was stopped since we asked before the hold */
 	else if (word == IDLE &&
 		 __atomic_compare_exchange_n(&keeper.word, &idle, ARMED, false,
-					     __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
-		set_alarm(oldest_ns + due_after_ns());
-	else if (self.nr_owed == 1)
+					     __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+		if (set_alarm(oldest_ns + due_after_ns()) < 0)
+			sys_alarm_ring(&keeper.alarm);
+	} else if (self.nr_owed == 1)
 		keeper_put_off(oldest_ns);
 }
 

@@ -1,6 +1,7 @@
 #include "stream/options.h"
 #include "stream/share.h"
 #include "stream/table.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -50,6 +51,20 @@ set_option(struct stream *s, enum option option, bool on)
 		__atomic_fetch_and(&s->options, (uint8_t)~option, __ATOMIC_RELAXED);
 }
 
+/* Whether the option has another value than the usual one. What may be set and cannot be asked is taken to be: then
+ * the stream is left alone. */
+static bool
+unusual(int fd, int level, int name, int usual)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+	int ret = sys_getsockopt(fd, level, name, &value, &len);
+
+	if (ret < 0)
+		return ret != -ENOPROTOOPT && ret != -EOPNOTSUPP;
+	return value != usual;
+}
+
 void
 stream_ask_push(struct stream *s)
 {
@@ -58,8 +73,8 @@ stream_ask_push(struct stream *s)
 	if (stream_cold(s)->option_sets == sets)
 		return;
 	stream_cold(s)->option_sets = sets;
-	set_option(s, OPTION_NODELAY, option_ask(s->fd, IPPROTO_TCP, TCP_NODELAY));
-	set_option(s, OPTION_CORK, option_ask(s->fd, IPPROTO_TCP, TCP_CORK));
+	set_option(s, OPTION_NODELAY, unusual(s->fd, IPPROTO_TCP, TCP_NODELAY, 0));
+	set_option(s, OPTION_CORK, unusual(s->fd, IPPROTO_TCP, TCP_CORK, 0));
 }
 
 uint8_t
@@ -67,12 +82,12 @@ option_ask_all(int fd, bool tcp, uint8_t keep)
 {
 	uint8_t options = keep & (OPTION_NONBLOCK | OPTION_BLOCK_KNOWN | OPTION_CLOEXEC);
 
-	if (option_ask(fd, SOL_SOCKET, SO_RCVLOWAT) > 1)
+	if (unusual(fd, SOL_SOCKET, SO_RCVLOWAT, 1))
 		options |= OPTION_RCVLOWAT;
 	if (!tcp)
 		return options;
 	options |= OPTION_TCP;
-	if (option_ask(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT))
+	if (unusual(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0))
 		options |= OPTION_NOTSENT;
 	return options;
 }

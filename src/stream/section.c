@@ -201,13 +201,18 @@ settle_held(struct stream *s)
 	section_landed();
 }
 
+enum { BARRIER_TRIES = 200 };
+
 bool
 section_revoke(struct stream *s, uint32_t tid)
 {
 	struct thread *thread = turn_thread_of(tid);
 	unsigned spins = 0;
 
-	sys_membarrier();
+	/* It wants memory, and may be refused. So many waits end in naps of some milliseconds
+	 * together, after which no processor has a store of before to show. */
+	for (int i = 0; sys_membarrier() < 0 && i < BARRIER_TRIES; i++)
+		lock_wait(&spins);
 	while (thread && section_ours(s) &&
 	       __atomic_load_n(&thread->hot, __ATOMIC_ACQUIRE) == s)
 		lock_wait(&spins);

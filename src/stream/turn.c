@@ -14,6 +14,7 @@ static struct thread *slab[NR_SLABS];
 
 /* Its destructor is how the library learns that a thread ends. */
 static pthread_key_t end_key;
+static bool has_end_key; /* C */
 
 static bool cool;
 
@@ -40,7 +41,7 @@ thread_ends(void *unused)
 void
 turn_init(void)
 {
-	pthread_key_create(&end_key, thread_ends);
+	has_end_key = pthread_key_create(&end_key, thread_ends) == 0;
 }
 
 struct thread *
@@ -75,11 +76,15 @@ free_record(void)
 	if (i >= NR_SLABS)
 		return NULL;
 	if (!slab[i]) {
-		slab[i] = sys_map(len, 0);
-		if (slab[i])
-			sys_wipe_on_fork(slab[i], len);
-		else
+		struct thread *fresh = sys_map(len, 0);
+
+		if (!fresh)
 			return NULL;
+		if (sys_wipe_on_fork(fresh, len) < 0) {
+			sys_unmap(fresh, len);
+			return NULL;
+		}
+		slab[i] = fresh;
 	}
 	__atomic_store_n(&process->nr_threads, nr + 1, __ATOMIC_RELEASE);
 	return &slab[i][nr % SLAB_THREADS];
@@ -94,7 +99,10 @@ turn_thread(void)
 		return thread;
 	if (!lock_take(&process->lock, self.tid))
 		return NULL;
-	thread = free_record();
+	thread = has_end_key ? free_record() : NULL;
+	/* Without that its end would not be seen. */
+	if (thread && pthread_setspecific(end_key, thread) != 0)
+		thread = NULL;
 	if (thread)
 		__atomic_store_n(&thread->tid, self.tid, __ATOMIC_RELEASE);
 	lock_give(&process->lock);
@@ -102,7 +110,6 @@ turn_thread(void)
 		count_internal(INTERNAL_MEMORY);
 		return NULL;
 	}
-	pthread_setspecific(end_key, thread);
 	self.thread = thread;
 	return thread;
 }

@@ -374,6 +374,12 @@ sys_cookie(int fd)
 	return f != NULL ? f->cookie : 0;
 }
 
+bool
+sys_no_socket(int fd)
+{
+	return sys_cookie(fd) == 0;
+}
+
 int
 sys_fcntl(int fd, int cmd, long arg)
 {
@@ -511,6 +517,12 @@ sys_membarrier(void)
 	return 0;
 }
 
+bool
+sys_able(void)
+{
+	return true;
+}
+
 int
 sys_futex_wait(uint32_t *word, uint32_t value, int64_t deadline_ns)
 {
@@ -533,12 +545,15 @@ sys_alarm_make(struct sys_alarm *alarm)
 	return 0;
 }
 
-void
+int
 sys_alarm_set(struct sys_alarm *alarm, int64_t deadline_ns)
 {
+	int err = called(FAKE_ALARM_SET);
+
 	(void)alarm;
-	called(FAKE_ALARM_SET);
-	fake.alarm_ns = deadline_ns;
+	if (err == 0)
+		fake.alarm_ns = deadline_ns;
+	return err;
 }
 
 void
