@@ -62,9 +62,13 @@ else
 	result $? "the library needs libc alone" "$work/needed"
 fi
 
+grep -c WEIR_FAULTS "$lib" >"$work/faults"
+[[ $(<"$work/faults") -eq 0 ]]
+result $? "nothing in it makes its calls fail, as tests/faults does" "$work/faults"
+
 # base/sys (with sys_thread, its helper threads) is what below interpose may reach for libc's own functions.
 find "$build/src/base" "$build/src/count" "$build/src/pool" "$build/src/stream" "$build/src/waits" \
-	"$build/src/metrics" -path '*/.libs/*.o' ! -path '*/base/.libs/sys.o' ! -path '*/base/.libs/sys_thread.o' >"$work/objects"
+	"$build/src/metrics" -path '*/.libs/*.o' ! -path '*/base/.libs/*sys.o' ! -path '*/base/.libs/*sys_thread.o' >"$work/objects"
 if empty "$work/objects"; then
 	echo "no objects under $build/src" >"$work/calls"
 else
