@@ -19,7 +19,8 @@ self_init(void)
 	bool wiped = sys_wipe_on_fork(&process_page, sizeof(process_page)) >= 0;
 
 	process->generation = ++generations;
-	return wiped;
+	/* A filter that was there before us may refuse even these: threads would all be one. */
+	return wiped && sys_getpid() > 0 && sys_gettid() > 0;
 }
 
 /* The child's other threads, if it has made any before its first entry, wait here. */

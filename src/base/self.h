@@ -109,7 +109,8 @@ extern union process_page { /* wiped in a child of any fork */
 } process_page HIDDEN;
 static struct process *const process = &process_page.process;
 
-/* Once, from the constructor. False: a fork would not be noticed, so nothing may be begun. */
+/* Once, from the constructor. False: a fork would not be noticed, or threads not be told apart, so
+ * nothing may be begun. */
 bool self_init(void);
 
 /* True: the code of this thread that ran at stack address `sp` has been left by longjmp. False:

@@ -463,3 +463,13 @@ sys_nofile_limit(void)
 		return 1024; /* the kernel's own default */
 	return limit.rlim_cur > INT_MAX ? INT_MAX : (int)limit.rlim_cur;
 }
+
+uint64_t
+sys_address_limit(void)
+{
+	struct rlimit limit = { 0 };
+
+	if (CALL4(SYS_prlimit64, 0, RLIMIT_AS, NULL, &limit) < 0)
+		return UINT64_MAX;
+	return limit.rlim_cur; /* RLIM_INFINITY is all ones */
+}

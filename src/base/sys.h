@@ -114,7 +114,8 @@ int sys_close_range(unsigned first, unsigned last, unsigned flags);
 int sys_setlk(int fd, short type, int64_t byte, int wait);
 /* Somebody else's descriptor table has the byte, or nobody can tell. */
 bool sys_lock_taken(int fd, int64_t byte);
-int sys_nofile_limit(void); /* soft RLIMIT_NOFILE, capped at INT_MAX */
+int sys_nofile_limit(void);       /* soft RLIMIT_NOFILE, capped at INT_MAX */
+uint64_t sys_address_limit(void); /* soft RLIMIT_AS, bytes; UINT64_MAX: none */
 
 /* A thread's alarm: a POSIX timer and a signal that its thread keeps blocked. Any thread may set
  * it, for one system call and without waking anybody before its time. Gone after fork and

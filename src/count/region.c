@@ -70,13 +70,20 @@ map_shared(size_t len)
 	return p < 0 && p >= -4095 ? NULL : (void *)p;
 }
 
+/* At most a fourth of the address space that the process may have: the application's own threads and
+ * buffers must find room in the rest. */
+enum { PART = 4 };
+
 static struct region *
 region_map(unsigned *shift)
 {
+	uint64_t most = sys_address_limit() / PART;
 	struct region *region;
 
 	for (unsigned i = 0; i < sizeof size_shifts; i++) {
 		*shift = size_shifts[i];
+		if (region_size(*shift) > most)
+			continue;
 		region = map_shared(region_size(*shift));
 		if (!region)
 			continue;

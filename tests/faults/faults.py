@@ -30,7 +30,7 @@ import time
 
 import kinds
 
-BUILD = os.environ.get("WEIR_BUILD", ".")
+BUILD = os.path.abspath(os.environ.get("WEIR_BUILD", "."))
 SUBJECT = f"{BUILD}/tests/faults/subject"
 LIBRARY = f"{BUILD}/tests/faults/.libs/libfaulty.so"
 
@@ -232,7 +232,7 @@ class Run:
 
     def __init__(self, program, plan=(0, 0, 0, 0), told=frozenset(), pause=0.0, under=()):
         self.program, self.plan, self.told, self.pause = program, plan, told, pause
-        self.under = list(under)
+        self.under, self.subject = list(under), SUBJECT
         self.name, self.nr, self.settings = PROGRAMS[program]
         self.hits, self.calls, self.stderr, self.used = 0, {}, "", 0.0
 
@@ -280,7 +280,7 @@ class Run:
             arguments = [str(listener.getsockname()[1])]
         with open(f"{directory}/stderr", "wb") as stderr:
             process = subprocess.Popen(
-                self.under + [SUBJECT, self.name, str(self.nr), *arguments],
+                self.under + [self.subject, self.name, str(self.nr), *arguments],
                 env=self.environment(directory), stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=stderr, close_fds=False)
         return process, listener
@@ -387,7 +387,7 @@ def plans(calls, whole):
         if kind.call in ("getsockopt", "setsockopt"):
             yield kind.name, 1, ALL, "ENOPROTOOPT"
     # As behind a filter.
-    for call in sorted({kind.call for kind in calls if kind.errors()}):
+    for call in sorted({kind.call for kind in calls} - kinds.NEVER):
         yield f"{call} all", 1, ALL, "EPERM"
         if whole:
             yield f"{call} all", 1, ALL, "ENOSYS"

@@ -51,8 +51,10 @@ USES = {
               fcntl.F_DUPFD_CLOEXEC: "DUPFD_CLOEXEC"},
 }
 
-# Their results are the answer itself, or the process ends.
-NEVER = {"getpid", "getppid", "gettid", "geteuid", "exit_group", "sched_yield"}
+# They fail where a filter refuses them from the beginning, or never.
+ALWAYS = {"getpid", "getppid", "gettid", "geteuid"}
+# The process ends; nothing is asked.
+NEVER = {"exit_group", "sched_yield"}
 
 # Calls on the program's own streams, and the errors of a connection that is no more: of these
 # the program may be told.
@@ -142,7 +144,7 @@ class Kind:
 
     def errors(self):
         """The names of its errors."""
-        if self.call in NEVER:
+        if self.call in NEVER | ALWAYS:
             return []
         return ERRORS.get(self.name, ERRORS.get(self.call, "EPERM")).split()
 

@@ -50,6 +50,16 @@ fail(const char *call)
 	exit(3);
 }
 
+void *
+room(size_t n)
+{
+	void *p = malloc(n);
+
+	if (!p)
+		fail("malloc");
+	return p;
+}
+
 bool
 get(int fd, void *buf, size_t n, size_t piece)
 {
@@ -149,7 +159,7 @@ void
 put_reply(int fd, const struct request *request)
 {
 	size_t len = (size_t)request->len, at = 0;
-	char *body = malloc(len + 1), head[REPLY_HEAD + 8];
+	char *body = room(len + 1), head[REPLY_HEAD + 8];
 
 	fill(body, len, request->number);
 	snprintf(head, sizeof head, "%07d:", request->number);
@@ -167,7 +177,7 @@ void
 get_reply(int fd, const struct request *request)
 {
 	size_t len = (size_t)request->len;
-	char *body = malloc(len + 1), head[REPLY_HEAD + 1] = "";
+	char *body = room(len + 1), head[REPLY_HEAD + 1] = "";
 
 	if (!get(fd, head, REPLY_HEAD, REPLY_HEAD) ||
 	    (len && !get(fd, body, len, PIECE))) {

@@ -33,6 +33,7 @@ char pattern(int number, size_t i);
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Says which call failed with what errno, and ends the program. */
 void fail(const char *call) __attribute__((noreturn));
+void *room(size_t n);
 
 /* All n bytes of a blocking stream, at most `piece` a call; false: its end, before the first. */
 bool get(int fd, void *buf, size_t n, size_t piece);

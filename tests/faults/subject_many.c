@@ -48,7 +48,7 @@ static void
 queue_reply(struct connection *c, const struct request *request)
 {
 	size_t len = (size_t)request->len, at = 0;
-	char *body = malloc(len + 1), head[REPLY_HEAD + 8];
+	char *body = room(len + 1), head[REPLY_HEAD + 8];
 
 	for (size_t i = 0; i < len; i++)
 		body[i] = pattern(request->number, i);
@@ -139,10 +139,11 @@ static void
 accept_to(int epoll, int listener)
 {
 	int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
-	struct connection *c = calloc(1, sizeof *c);
+	struct connection *c = room(sizeof *c);
 
 	if (fd < 0)
 		fail("accept");
+	memset(c, 0, offsetof(struct connection, in));
 	c->fd = fd;
 	watch(epoll, EPOLL_CTL_ADD, fd, c);
 }

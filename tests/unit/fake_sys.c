@@ -659,6 +659,12 @@ sys_close(int fd)
 	return 0;
 }
 
+uint64_t
+sys_address_limit(void)
+{
+	return UINT64_MAX;
+}
+
 int
 sys_nofile_limit(void)
 {
