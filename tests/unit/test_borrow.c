@@ -384,6 +384,41 @@ a_peek_that_finds_nothing_is_no_answer(void **state)
 	assert_null(s->borrow);
 }
 
+/* What it leaves in the queue would be read twice. */
+static void
+a_settle_that_is_refused_is_asked_again(void **state)
+{
+	(void)state;
+	for (int domain = 0; domain < 2; domain++) {
+		struct stream *s = borrowing(A + domain, domain ? AF_UNIX : AF_INET);
+
+		fake_fail(FAKE_RECVMSG, 1, ENOMEM);
+		borrow_settle(s);
+		assert_false(stream_borrowed(s));
+		assert_false(s->unborrowable);
+		assert_int_equal(in_kernel(s), sizeof(alphabet) - 1 - 8);
+		assert_read(s, "ijkl", 4);
+	}
+}
+
+static void
+an_error_of_the_peek_alone_is_not_the_answer(void **state)
+{
+	static const int errors[] = { ENOMEM, ENOBUFS, EINTR, EPERM, ENOSYS };
+
+	(void)state;
+	for (int i = 0; i < 5; i++) {
+		struct stream *s = accepted(A + i, AF_INET);
+
+		nonblocking(s);
+		arrive(s, "abcdefgh");
+		assert_read(s, "abcd", 4);
+		fake_fail(FAKE_RECVMSG, 1, errors[i]);
+		assert_read(s, "efgh", 4);
+		assert_false(stream_borrowed(s));
+	}
+}
+
 static void
 a_blocking_read_that_finds_nothing_waits_natively(void **state)
 {
@@ -653,6 +688,8 @@ main(void)
 		T(a_peek_for_more_gets_all_that_is_there),
 		T(an_error_that_the_peek_took_is_the_answer),
 		T(a_peek_that_finds_nothing_is_no_answer),
+		T(a_settle_that_is_refused_is_asked_again),
+		T(an_error_of_the_peek_alone_is_not_the_answer),
 		T(a_blocking_read_that_finds_nothing_waits_natively),
 		T(pipelined_input_is_evidence_and_nobody_waits_yet),
 		T(a_read_of_another_thread_is_native_and_ends_the_borrow),

@@ -63,6 +63,20 @@ nodelay_and_cork_of_the_application_stay(void **state)
 	assert_string_equal(fake.fd[A].trace, "send=1 send=1 send=1 ");
 }
 
+/* Else the push would end by clearing what the application set. */
+static void
+what_cannot_be_asked_counts_as_set(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	application_sets(TCP_NODELAY, 1);
+	hold(s, "held");
+	fake_fail(FAKE_GETSOCKOPT, 1, ENOMEM);
+	stream_flush(s, FLUSH_SLEEP);
+	assert_string_equal(fake.fd[A].trace, "send=1 send=4 ");
+}
+
 static void
 unix_streams_are_never_pushed(void **state)
 {
@@ -143,6 +157,21 @@ a_refused_flush_stays_and_nothing_is_added(void **state)
 }
 
 static void
+an_interrupted_flush_stays(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	hold(s, "held");
+	fake_script(&fake.fd[A], -EINTR);
+	assert_int_equal(stream_flush(s, FLUSH_SLEEP), -EAGAIN);
+	assert_held(s, 4);
+	assert_int_equal(stream_error(s), 0);
+	assert_int_equal(stream_flush(s, FLUSH_SLEEP), 0);
+	assert_sent(A, "1held");
+}
+
+static void
 a_short_flush_goes_on_where_it_ended(void **state)
 {
 	struct stream *s = accepted(A, AF_INET);
@@ -195,11 +224,13 @@ main(void)
 		T(a_first_piece_is_not_pushed),
 		T(only_a_release_or_the_keeper_pushes),
 		T(nodelay_and_cork_of_the_application_stay),
+		T(what_cannot_be_asked_counts_as_set),
 		T(unix_streams_are_never_pushed),
 		T(error_at_flush_is_given_once_to_a_write),
 		T(error_at_flush_is_given_once_to_a_read_at_its_end),
 		T(the_kernel_repeats_epipe_itself),
 		T(a_refused_flush_stays_and_nothing_is_added),
+		T(an_interrupted_flush_stays),
 		T(a_short_flush_goes_on_where_it_ended),
 		T(drain_raises_the_buffer_then_waits_then_gives_up),
 		T(a_number_that_is_no_socket_any_more_is_forgotten),

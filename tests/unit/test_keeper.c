@@ -76,6 +76,51 @@ it_sleeps_until_the_oldest_byte_is_due(void **state)
 	assert_held(a, 1);
 }
 
+/* Memory pressure. The writer may sleep in a read that only the held bytes would end. */
+static void
+what_the_kernel_refuses_is_tried_until_it_is_taken(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	hold(s, "a");
+	for (int i = 0; i < 5; i++)
+		fake_script(&fake.fd[A], -ENOBUFS);
+	run_keeper(8);
+	assert_sent(A, "1a");
+}
+
+/* It was taken for another socket's, and the stream forgotten with what it held. */
+static void
+a_cookie_that_cannot_be_asked_says_nothing(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+	uint64_t cookie = fake.fd[A].cookie;
+
+	(void)state;
+	hold(s, "a");
+	fake.fd[A].cookie = 0;
+	run_keeper(3);
+	assert_held(s, 1);
+	fake.fd[A].cookie = cookie;
+	*fake.waited = 0; /* ARMED, as if it had not been told to stop */
+	run_keeper(2);
+	assert_sent(A, "1a");
+}
+
+static void
+an_alarm_that_cannot_be_set_is_a_sleep_that_ends_in_time(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+	int64_t held = fake.now_ns;
+
+	(void)state;
+	hold(s, "a");
+	fake_fail(FAKE_ALARM_SET, 1, EINVAL);
+	run_keeper(1);
+	assert_int_equal(fake.now_ns - held, DELAY_US * 900);
+}
+
 static void
 a_hold_sets_its_alarm_only_when_it_is_idle(void **state)
 {
@@ -283,6 +328,9 @@ main(void)
 		T(none_before_the_first_hold),
 		T(what_is_overdue_leaves),
 		T(it_sleeps_until_the_oldest_byte_is_due),
+		T(what_the_kernel_refuses_is_tried_until_it_is_taken),
+		T(a_cookie_that_cannot_be_asked_says_nothing),
+		T(an_alarm_that_cannot_be_set_is_a_sleep_that_ends_in_time),
 		T(a_hold_sets_its_alarm_only_when_it_is_idle),
 		T(a_thread_that_owes_alone_puts_the_alarm_off),
 		T(not_while_older_bytes_are_owed),
