@@ -6,7 +6,7 @@
 /* A borrow that served fewer reads was not worth its peek and its settle: the next 4, 8, ... 256
  * reads that could have borrowed are native. */
 enum { PAYS = 4, LEAST_BACKOFF = 4, MOST_BACKOFF = 256 };
-enum { SWALLOW_TRIES = 3 };
+enum { SWALLOW_TRIES = 10 };
 
 static void
 learn(struct stream *s, uint32_t served)

@@ -49,7 +49,7 @@ class Conditioned(faults.Run):
             del env["STREAM_METRICS_SOCKET"]  # where it would be by itself
         return env
 
-    def between(self, directory):
+    def between(self, directory, i):
         pass
 
     def judge(self, status, said, wrong):

@@ -111,7 +111,7 @@ ERRORS = {
     "timer_delete": "EINVAL",
     "rt_sigtimedwait": "EAGAIN EINTR",
     "kill": "EPERM",
-    "tgkill": "EAGAIN ESRCH",
+    "tgkill": "ESRCH",
     "waitid": "ECHILD",
     "signalfd4": "EMFILE ENOMEM",
     "close_range": "EMFILE ENOMEM ENOSYS",

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -212,6 +214,23 @@ listen_tcp(int flags)
 	return fd;
 }
 
+static int
+listen_unix(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	if (fd < 0)
+		fail("socket");
+	snprintf(addr.sun_path, sizeof addr.sun_path, "%s", path);
+	if (bind(fd, (struct sockaddr *)&addr, sizeof addr) < 0)
+		fail("bind");
+	if (listen(fd, 16) < 0)
+		fail("listen");
+	say("port 0");
+	return fd;
+}
+
 int
 accept_one(int listener)
 {
@@ -240,6 +259,20 @@ run_serve(int nr)
 
 	while (nr-- > 0)
 		serve_one(accept_one(listener));
+	return 0;
+}
+
+/* After each connection a call that the kernel may refuse to a process with threads. */
+static int
+run_unix(int nr, const char *path)
+{
+	int listener = listen_unix(path);
+
+	while (nr-- > 0) {
+		serve_one(accept_one(listener));
+		if (unshare(CLONE_FS) < 0)
+			fail("unshare");
+	}
 	return 0;
 }
 
@@ -336,6 +369,8 @@ main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (!strcmp(name, "serve"))
 		return run_serve(nr);
+	if (!strcmp(name, "unix") && argc > 3)
+		return run_unix(nr, argv[3]);
 	if (!strcmp(name, "fork"))
 		return run_fork(nr);
 	if (!strcmp(name, "epoll"))

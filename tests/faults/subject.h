@@ -3,7 +3,7 @@
  *
  *   subject PROGRAM CONNECTIONS [ARG...]
  *
- * A server says "port N" on stdout, serves so many connections, and ends. Whatever a call answers that is
+ * A server says "port N" on stdout, 0 for an AF_UNIX one at the path ARG, serves so many connections, and ends. Whatever a call answers that is
  * not what a healthy system answers is said there as "E call ERRNO" and ends it with status 3.
  *
  * A request is REQUEST_HEAD bytes "%07d %07d\n", its number and how long a reply it asks for, and
