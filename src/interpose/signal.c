@@ -56,8 +56,13 @@ int
 pthread_cancel(pthread_t thread)
 {
 	real_ready();
-	__atomic_store_n(&entry_cancels, true, __ATOMIC_RELAXED);
-	turn_cool();
+	if (!__atomic_exchange_n(&entry_cancels, true, __ATOMIC_SEQ_CST)) {
+		turn_cool();
+		/* What is hot already cools once its thread has nothing to append to or to
+		 * take from. */
+		if (entry_live())
+			life_quiesce_all(FLUSH_ORDER);
+	}
 	return real.pthread_cancel(thread);
 }
 

@@ -5,7 +5,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#include "program.h"
+#include "generator.h"
 
 #ifndef MSG_ERRQUEUE
 #define MSG_ERRQUEUE 0x2000
@@ -14,46 +14,42 @@
 /* Steps a group may need. */
 enum { GROUP_MAX = 100, GROUPS_MAX = 5 };
 
-struct generator {
-	struct program *p;
-	uint64_t random;
-	int sent;          /* bytes of the peer so far */
-	int waited;        /* time-outs so far, each a few ms */
-	bool urgent;       /* there was an urgent byte: more than one is not promised */
-	bool ended;        /* the peer sends no more, */
-	bool gone;         /* and is not there any more */
-	bool about_urgent; /* the program is about urgent data */
-};
-
-static uint32_t
+uint32_t
 draw(struct generator *g, uint32_t below)
 {
 	g->random = g->random * UINT64_C(6364136223846793005) + 1442695040888963407;
 	return (uint32_t)((g->random >> 33) * below >> 31);
 }
 
-static bool
+bool
 chance(struct generator *g, uint32_t percent)
 {
 	return draw(g, 100) < percent;
 }
 
-static struct step *
+struct step *
 add(struct generator *g, enum op op, int n)
 {
 	struct step *step = &g->p->steps[g->p->nr_steps++];
 
-	*step = (struct step){ .op = (uint8_t)op, .n = n };
+	*step = (struct step){ .op = (uint8_t)op,
+			       .n = n,
+			       .stream = (uint8_t)g->stream,
+			       .who = (uint8_t)g->who };
 	return step;
 }
 
-static int
+int
 pick(struct generator *g, const int *from, size_t nr)
 {
 	return from[draw(g, (uint32_t)nr)];
 }
 
-#define PICK(g, from) pick(g, from, sizeof(from) / sizeof *(from))
+struct peer_state *
+peer_of(struct generator *g)
+{
+	return &g->peers[g->stream];
+}
 
 /* ---- the peer ---- */
 
@@ -70,7 +66,7 @@ send_size(struct generator *g)
 		n = 3000 + (int)draw(g, 12000);
 	else
 		n = 10000 + (int)draw(g, MAX_BYTES - 10000);
-	return n < MAX_BYTES - g->sent ? n : MAX_BYTES - g->sent;
+	return n < MAX_BYTES - peer_of(g)->sent ? n : MAX_BYTES - peer_of(g)->sent;
 }
 
 static void
@@ -83,7 +79,7 @@ peer_sends(struct generator *g)
 		return;
 	step = add(g, PEER_SENDS, n);
 	step->pieces = (uint8_t)(chance(g, 60) ? 1 : 1 + draw(g, MAX_PIECES));
-	g->sent += n;
+	peer_of(g)->sent += n;
 }
 
 /* A peer that said its last word may still read, and go. */
@@ -93,14 +89,14 @@ peer_ends(struct generator *g)
 	int kind = (int)draw(g, 100);
 
 	if (kind < 40) {
-		if (!g->ended)
+		if (!peer_of(g)->ended)
 			add(g, PEER_HALF_CLOSES, 0);
-		g->ended = true;
+		peer_of(g)->ended = true;
 	} else if (kind < 55) {
 		add(g, PEER_READS, 0);
 	} else if (kind < 90) {
 		add(g, kind < 72 ? PEER_CLOSES : PEER_RESETS, 0);
-		g->ended = g->gone = true;
+		peer_of(g)->ended = peer_of(g)->gone = true;
 	}
 }
 
@@ -109,16 +105,16 @@ peer(struct generator *g)
 {
 	int kind = (int)draw(g, 100), first = g->p->nr_steps;
 
-	if (g->gone)
+	if (peer_of(g)->gone)
 		return;
-	if (kind >= 91 || g->ended) {
+	if (kind >= 91 || peer_of(g)->ended) {
 		peer_ends(g);
-	} else if (kind < (g->about_urgent ? 50 : 80) || g->urgent) {
+	} else if (kind < (g->about_urgent ? 50 : 80) || peer_of(g)->urgent) {
 		peer_sends(g);
 	} else if (kind < 86) {
 		add(g, PEER_SENDS_URGENT, 1);
-		g->sent++;
-		g->urgent = true;
+		peer_of(g)->sent++;
+		peer_of(g)->urgent = true;
 	} else {
 		add(g, PEER_READS, 0);
 	}
@@ -264,6 +260,14 @@ change_epoll(struct generator *g)
 }
 
 static void
+shut(struct generator *g)
+{
+	int how = (int)draw(g, 3);
+
+	add(g, DO_SHUTDOWN, how);
+}
+
+static void
 set_option(struct generator *g)
 {
 	static const int lowats[] = { -1, 0, 1, 2, 10, 100, 3000 };
@@ -283,7 +287,7 @@ set_option(struct generator *g)
 	else if (kind < 90)
 		add(g, DO_INQ, chance(g, 70));
 	else
-		add(g, DO_SHUTDOWN, (int)draw(g, 3));
+		shut(g);
 }
 
 static void
@@ -299,7 +303,7 @@ put(struct generator *g)
 {
 	int nr = 1 + (int)draw(g, 4);
 
-	for (int i = 0; i < nr && !g->gone; i++)
+	for (int i = 0; i < nr && !peer_of(g)->gone; i++)
 		add(g, DO_WRITE, 1 + (int)draw(g, chance(g, 90) ? 60 : 2000));
 }
 
@@ -309,7 +313,7 @@ duplicate(struct generator *g)
 	if (chance(g, 40))
 		add(g, DO_CLOSE_DUP, 0);
 	else
-		add(g, DO_DUP, (int)draw(g, 4));
+		add(g, DO_DUP, (int)draw(g, 5));
 }
 
 /* What is asked of urgent data, between small reads. */
@@ -332,9 +336,9 @@ urgent(struct generator *g)
 }
 
 static void
-group(struct generator *g)
+reads_and_kin(struct generator *g)
 {
-	int kind = (int)draw(g, 100), first = g->p->nr_steps;
+	int kind = (int)draw(g, 100);
 
 	if (g->about_urgent && kind >= 34 && kind < 80)
 		urgent(g);
@@ -358,8 +362,51 @@ group(struct generator *g)
 		add(g, DO_COMPUTE, 1 + (int)draw(g, 600));
 	else
 		duplicate(g);
+}
+
+/* Who makes the next steps, on which stream. */
+static void
+choose(struct generator *g)
+{
+	int who = (int)draw(g, MAX_WORKERS);
+
+	g->stream = (int)draw(g, (uint32_t)g->p->nr_streams);
+	g->who = g->working[who] ? who : 0;
+}
+
+static void
+vary(struct generator *g, int first)
+{
+	static const uint32_t often[] = { [READING] = 0, [WRITING] = 4, [COMPANY] = 8 };
+
 	for (int i = first; i < g->p->nr_steps && chance(g, 50); i++)
 		g->p->steps[i].via = 1;
+	for (int i = first; i < g->p->nr_steps; i++)
+		if (chance(g, often[g->theme]))
+			g->p->steps[i].how = chance(g, 50) ? IN_HANDLER : BY_JUMP;
+	if (g->threads[g->who] && chance(g, 4))
+		g->p->steps[g->p->nr_steps - 1].how = CANCELLED;
+}
+
+static void
+group(struct generator *g)
+{
+	static const uint32_t writes[] = {
+		[READING] = 0, [WRITING] = 55, [COMPANY] = 30
+	};
+	static const uint32_t company[] = {
+		[READING] = 0, [WRITING] = 2, [COMPANY] = 35
+	};
+	int first = g->p->nr_steps;
+
+	choose(g);
+	if (chance(g, writes[g->theme]))
+		generate_writes(g);
+	else if (chance(g, company[g->theme]))
+		generate_company(g);
+	else
+		reads_and_kin(g);
+	vary(g, first);
 }
 
 /* How a server begins. */
@@ -374,6 +421,22 @@ opening(struct generator *g)
 		put(g);
 }
 
+static void
+begin(struct generator *g)
+{
+	static const enum theme themes[] = { READING, READING, WRITING, COMPANY };
+
+	g->theme = themes[draw(g, 4)];
+	g->working[0] = true;
+	g->p->reader_connects = chance(g, 30);
+	g->p->nr_streams = 1 + (g->theme != READING && chance(g, 50));
+	g->p->writes = g->theme != READING;
+	g->p->floods = g->theme == WRITING && chance(g, 30);
+	g->p->seen_turns = chance(g, 50);
+	g->about_urgent = g->theme == READING && chance(g, 15);
+	opening(g);
+}
+
 void
 program_generate(struct program *p, uint64_t seed, enum transport transport)
 {
@@ -385,18 +448,17 @@ program_generate(struct program *p, uint64_t seed, enum transport transport)
 	p->transport = transport;
 	g.random = seed * 2 + (uint64_t)transport + UINT64_C(0x853c49e6748fea9b);
 	draw(&g, 2);
-	p->reader_connects = chance(&g, 30);
-	g.about_urgent = chance(&g, 10);
-	opening(&g);
+	begin(&g);
 	nr_bursts = 1 + (int)draw(&g, 8);
 	for (int i = 0; i < nr_bursts; i++) {
 		int nr = 1 + (int)draw(&g, GROUPS_MAX);
 
-		if (p->nr_steps > MAX_STEPS - (GROUPS_MAX + 1) * GROUP_MAX)
+		if (p->nr_steps > MAX_STEPS - (GROUPS_MAX + 2) * GROUP_MAX)
 			break;
+		choose(&g);
 		peer(&g);
 		for (int j = 0; j < nr; j++)
 			group(&g);
 	}
-	add(&g, DO_CLOSE, 0);
+	generate_end(&g);
 }

@@ -22,10 +22,12 @@ struct peer {
 	pid_t pid;  /* 0: not running */
 	int memory; /* what is shared */
 	int up, down, listeners[NR_TRANSPORTS];
-	int fd;         /* -1: not connected */
-	uint64_t taken; /* bytes of the reader's that came, */
-	uint32_t sum;   /* and a sum of them */
-	long borrows;   /* of the readers that have ended */
+	int status;                  /* of the reader that ended last */
+	int now;                     /* the stream that is being looked at */
+	int fd[MAX_STREAMS];         /* -1: not connected */
+	uint64_t taken[MAX_STREAMS]; /* bytes of the reader's that came; */
+	uint32_t wrong[MAX_STREAMS]; /* 1 + the place of the first that was not expected */
+	long borrows;                /* of the readers that have ended */
 };
 
 /* The directory takes sockets and what a reader leaves at its exit. Dies if that is not to be had. */
@@ -37,5 +39,15 @@ bool peer_run(struct peer *peer, const struct program *p, const char **what);
 
 /* Ends the reader, by its own exit, which adds to peer->borrows. */
 void peer_stop(struct peer *peer);
+
+/* Of peer_flow.c: the listeners; a stream to the reader; a step of the peer's, with its result in
+ * peer->shared; what has come is taken, without waiting; all that is still to come. */
+void peer_listens(struct peer *peer, const char *directory);
+void peer_connects(struct peer *peer, int stream);
+void peer_acts(struct peer *peer, const struct step *step);
+void peer_drains(struct peer *peer);
+void peer_looks_at_end(struct peer *peer);
+
+_Noreturn void peer_dies(const char *what);
 
 #endif

@@ -2,14 +2,15 @@
  * program.h - what fuzz (the conductor) and its reader have in common: programs of steps,
  * the results of steps, and the memory in which both lie.
  *
- * A program runs on one new connection. Its steps are the reader's, which reads, waits and
- * writes, or the peer's, which fuzz makes in lock step: at such a step the reader tells fuzz
- * through a pipe, and goes on when the peer has done it and all of it has arrived. So the
- * result of each step is determined, and is the same natively and under the library.
+ * A program runs on one or two new connections. Its steps are the reader's, which reads, writes,
+ * waits and multiplies, or the peer's, which fuzz makes in lock step: at such a step the reader
+ * tells fuzz through a pipe, and goes on when the peer has done it and all of it has arrived.
+ * The reader is up to four workers, threads and processes, that make one step at a time: whose
+ * turn it is stands in `turn`. So the result of each step is determined, by the rules of
+ * model.h, and is the same natively and under the library.
  *
  * Owns: the layout of struct shared, which a reader inherits as descriptor READER_SHARED. fuzz
- * writes program and peer's fields, the reader its own, never both at once: the pipe decides
- * whose turn it is.
+ * writes program and peer's fields, the worker whose turn it is the others, never two at once.
  */
 #ifndef FUZZ_PROGRAM_H
 #define FUZZ_PROGRAM_H
@@ -17,6 +18,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Descriptors of a reader. */
 enum { READER_SHARED = 3, READER_UP = 4, READER_DOWN = 5, READER_FIRST = 6 };
@@ -27,7 +29,10 @@ enum {
 	MAX_STEPS = 1024,
 	MAX_BYTES = 100000, /* that the peer sends in a program: less than any window */
 	MAX_READ = 40000,
-	MAX_PIECES = 8
+	MAX_WRITE = 400000,
+	MAX_PIECES = 8,
+	MAX_STREAMS = 2,
+	MAX_WORKERS = 4
 };
 
 enum op {
@@ -77,11 +82,67 @@ enum op {
 	DO_COMPUTE, /* n us in which the library sees nothing: the keeper acts */
 	DO_DUP,     /* n: how */
 	DO_CLOSE_DUP,
-	DO_CLOSE, /* the last step of every program */
+	DO_CLOSE, /* the last step of every program closes everything */
+	/* Sending: n, flags, pieces, via, as for receiving. */
+	DO_SEND,
+	DO_WRITE_PLAIN,
+	DO_WRITEV,
+	DO_PWRITEV2,
+	DO_SENDTO,
+	DO_SENDMSG,
+	DO_SENDMMSG,
+	DO_SENDFILE,
+	DO_SPLICE,
+	DO_DPRINTF,
+	DO_SYSCALL_WRITE,
+	DO_NODELAY, /* n: the value */
+	DO_CORK,
+	DO_SNDBUF,
+	/* Many: workers are 0 (the first), 1, 2, 3. */
+	DO_THREAD, /* worker n begins */
+	DO_FORK,   /* worker n begins, in a process of its own; flags: how */
+	DO_END,    /* worker n, of this process or its child, ends; flags: how */
+	DO_EXEC,   /* the process is replaced and goes on; n: how */
+	DO_SPAWN,  /* a helper writes n bytes; flags: how it is made */
+	DO_PASS, /* by SCM_RIGHTS, to itself; n 1: the old number becomes the duplicate */
+	DO_DIE, /* worker 0's last; n: how */
 	NR_OPS
 };
 
 enum { FLAG_UNSEEN = 1 };
+
+/* How a receiving, sending or waiting step is made. */
+enum how {
+	PLAINLY,
+	IN_HANDLER, /* of a signal */
+	BY_JUMP,    /* in a handler that leaves by siglongjmp */
+	CANCELLED,  /* by a thread that has just been cancelled */
+	NR_HOWS
+};
+
+enum fork_how { FORK, FORK_UNDERSCORE, FORK_BY_SYSCALL, NR_FORKS };
+enum end_how { END_RETURN, END_EXIT, END_UNDERSCORE, END_KILLED, NR_ENDS };
+enum exec_how { EXEC_PLAIN, EXEC_FAILS, EXEC_NO_LIBRARY, NR_EXECS };
+enum spawn_how {
+	SPAWN_POSIX,
+	SPAWN_SYSTEM,
+	SPAWN_POPEN,
+	SPAWN_VFORK,
+	SPAWN_FORK,
+	SPAWN_NO_LIBRARY,
+	NR_SPAWNS
+};
+enum die_how {
+	DIE_EXIT,
+	DIE_UNDERSCORE,
+	DIE_QUICK,
+	DIE_ABORT,
+	DIE_RAISE,
+	DIE_KILL,
+	DIE_EXEC,
+	DIE_UNSEEN, /* by a signal that the library does not see: what was held may be gone */
+	NR_DIES
+};
 
 struct step {
 	uint8_t op;
@@ -89,51 +150,120 @@ struct step {
 	uint8_t pieces;
 	int32_t n;
 	int32_t flags;
+	uint8_t stream;
+	uint8_t who;
+	uint8_t how;
 };
 
 struct program {
 	uint64_t seed;
 	int32_t transport;
 	int32_t reader_connects; /* otherwise it accepts */
+	int32_t nr_streams;
+	int32_t writes;     /* and so much that room may be asked for */
+	int32_t floods;     /* more may be written than the kernel takes at once */
+	int32_t seen_turns; /* workers wait for their turn where the library sees it */
 	int32_t nr_steps;
 	struct step steps[MAX_STEPS];
 };
 
-enum { SKIPPED = -1000000 }; /* a result: the call would have waited for ever */
+enum {
+	SKIPPED = -1000000, /* a result: the call would have waited for ever, */
+	FREE = -1000001, /* it was a short write or none where there may be no room, */
+	CANCELED = -1000002 /* or the thread was cancelled in it */
+};
+
+/* Of what the peer found at its end of a stream, more[2]. A reset discards what the kernel has not
+ * sent yet, which is little unless it was told to wait. */
+enum { NO_RESET, RESET, RESET_WAITING };
 
 struct result {
-	int32_t value; /* what the call returned, or -errno; or SKIPPED */
+	int32_t value; /* what the call returned, or -errno; or one of the above */
 	int32_t slept; /* a time-out that expired was waited for */
 	uint32_t content; /* a sum of the whole buffer, also of what must not have changed */
 	int32_t more[3]; /* by the step: msg_flags, events, a length */
 };
 
-struct shared {
-	struct program program;
+/* One connection, as all that have it open know it. */
+struct flow {
 	/* fuzz's. */
 	uint64_t peer_sent;  /* in this program */
 	int32_t peer_urgent; /* urgent bytes of those */
 	int32_t peer_ended;  /* half-closed, closed or reset */
-	int32_t late;        /* something did not arrive in time: nothing is compared */
+	int32_t peer_failed; /* a send of it did: it knows of a reset */
+	/* The reader's. */
+	uint64_t written;
+	uint64_t received; /* bytes that are not there any more */
+	uint64_t load; /* what was asked to be written since the peer last took all */
+	int64_t rcvtimeo_ns; /* 0: none */
+	int32_t lowat, peek_off, nonblock;
+	int32_t shut; /* SHUT_RD was done */
+	int32_t shut_write;
+	int32_t small;       /* the send buffer is */
+	int32_t slow;        /* the kernel was told to wait for more */
+	int32_t nr_timeouts; /* that were waited for: not more than a few */
+	int32_t may_lose;    /* its last holder was killed */
+};
+
+/* What a process has open. */
+struct hands {
+	int32_t fd[MAX_STREAMS], dup[MAX_STREAMS], epoll; /* -1: none */
+};
+
+enum worker_state { NOBODY, WORKING, GONE /* not yet joined */ };
+
+struct worker {
+	int32_t state;
+	int32_t home; /* index of its process's hands */
+	int32_t is_thread;
+	int32_t maker; /* home of the process that made it */
+	int32_t order; /* how to end, + 1 */
+	pid_t pid;
+	uint64_t thread;
+};
+
+struct shared {
+	struct program program;
+	/* fuzz's. */
+	int32_t late; /* something did not arrive in time: nothing is compared */
 	struct result peer;
 	char address[108]; /* AF_UNIX; both listen: fuzz where the reader connects */
 	uint16_t port[2];  /* of fuzz's listener and the reader's, network order */
 	char reader_address[108];
-	/* The reader's. */
 	int32_t flip; /* the self-check: this step's result is told wrong */
-	int32_t at;   /* the step it is about to make */
-	uint64_t written;
+	/* The reader's. */
+	int32_t at; /* the step it is about to make */
+	uint32_t turn, over;
+	int32_t listeners[NR_TRANSPORTS];
+	int32_t draining; /* the peer is to take what comes: a worker writes more than fits */
+	int32_t dying; /* the reader ends by a step */
+	struct flow flows[MAX_STREAMS];
+	struct hands hands[MAX_WORKERS];
+	struct worker workers[MAX_WORKERS];
 	struct result results[MAX_STEPS];
-	struct result end; /* fuzz's: how the connection ended, and all that came */
+	struct result end[MAX_STREAMS]; /* fuzz's: how it ended, and what had come */
 };
 
-/* What the peer sends: byte `at` of the stream of a program. */
+/* What the peer sends: byte `at` of a stream of a program. */
 static inline unsigned char
 program_byte(uint64_t seed, uint64_t at)
 {
 	uint64_t x = (seed * 1000003 + at) * UINT64_C(0x9e3779b97f4a7c15);
 
 	return (unsigned char)(x >> 56);
+}
+
+static inline uint64_t
+program_forth(const struct program *p, int stream)
+{
+	return p->seed + (uint64_t)stream * 7919;
+}
+
+/* What the reader writes: never 0, so that it can be printed. */
+static inline unsigned char
+program_back(const struct program *p, int stream, uint64_t at)
+{
+	return program_byte(~program_forth(p, stream), at) | 1;
 }
 
 void program_generate(struct program *p, uint64_t seed, enum transport transport);

@@ -5,8 +5,10 @@
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -15,15 +17,23 @@
 #include <unistd.h>
 
 #include "../raw_call.h"
+#include "reader_worker.h"
 
 enum { ALARM_S = 5, ARRIVAL_MS = 2000, WINDOW = 1 << 19, CLOSED = 7 /* TCP_CLOSE */ };
-
-static int listeners[NR_TRANSPORTS];
 
 int
 reader_fd(const struct reader *r)
 {
-	return r->step.via && r->dup >= 0 ? r->dup : r->fd;
+	const struct hands *hands = r->hands;
+	int dup = hands->dup[r->step.stream];
+
+	return r->step.via && dup >= 0 ? dup : hands->fd[r->step.stream];
+}
+
+bool
+reader_is_tcp(const struct reader *r)
+{
+	return r->shared->program.transport == TCP;
 }
 
 int64_t
@@ -65,6 +75,14 @@ reader_returned(struct reader *r, long value)
 
 /* ---- the peer's steps ---- */
 
+static int
+any_fd(const struct reader *r)
+{
+	int fd = r->hands->fd[r->step.stream];
+
+	return fd >= 0 ? fd : r->hands->dup[r->step.stream];
+}
+
 /* All that the peer sent, and its end, has come: asked behind the library's back. */
 static bool
 arrived(const struct reader *r, int op)
@@ -73,16 +91,16 @@ arrived(const struct reader *r, int op)
 	socklen_t len = sizeof info;
 
 	memset(&info, 0, sizeof info);
-	if (raw_call(SYS_getsockopt, r->fd, IPPROTO_TCP, TCP_INFO, (long)&info,
+	if (raw_call(SYS_getsockopt, any_fd(r), IPPROTO_TCP, TCP_INFO, (long)&info,
 		     (long)&len))
 		return true;
 	if (info.tcpi_state == CLOSED)
 		return true;
 	if (op == PEER_RESETS)
 		return false;
-	if (r->shared->peer_ended && info.tcpi_state == 1 /* TCP_ESTABLISHED */)
+	if (r->flow->peer_ended && info.tcpi_state == 1 /* TCP_ESTABLISHED */)
 		return false;
-	return info.tcpi_bytes_received >= r->shared->peer_sent;
+	return info.tcpi_bytes_received >= r->flow->peer_sent;
 }
 
 static void
@@ -99,8 +117,8 @@ await_arrival(struct reader *r)
 	}
 }
 
-static void
-tell(void)
+void
+reader_tells(void)
 {
 	if (raw_call(SYS_write, READER_UP, (long)"", 1, 0, 0) != 1)
 		_exit(2);
@@ -113,7 +131,7 @@ peer_steps(struct reader *r)
 	char byte;
 	long n;
 
-	tell();
+	reader_tells();
 	if (r->step.flags & FLAG_UNSEEN)
 		n = raw_call(SYS_read, READER_DOWN, (long)&byte, 1, 0, 0);
 	else
@@ -121,21 +139,27 @@ peer_steps(struct reader *r)
 	if (n != 1)
 		_exit(2);
 	r->result = r->shared->peer;
-	if (r->shared->program.transport == TCP)
+	if (reader_is_tcp(r))
 		await_arrival(r);
 }
 
 /* ---- a program ---- */
 
-static void
-make_step(struct reader *r)
+void
+reader_makes(struct reader *r)
 {
-	if (r->step.op <= PEER_LAST)
+	int op = r->step.op;
+
+	if (op <= PEER_LAST)
 		peer_steps(r);
-	else if (r->step.op <= DO_SYSCALL_READ)
+	else if (op <= DO_SYSCALL_READ)
 		reader_receives(r);
-	else if (r->step.op <= DO_EPOLL_DELETE)
+	else if (op <= DO_EPOLL_DELETE)
 		reader_waits(r);
+	else if (op == DO_WRITE || (op >= DO_SEND && op <= DO_SYSCALL_WRITE))
+		reader_sends(r);
+	else if (op >= DO_THREAD)
+		reader_multiplies(r);
 	else
 		reader_sets(r);
 }
@@ -143,8 +167,7 @@ make_step(struct reader *r)
 static int
 make_socket(int transport)
 {
-	int fd = socket(transport == TCP ? AF_INET : AF_UNIX,
-			SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(transport == TCP ? AF_INET : AF_UNIX, SOCK_STREAM, 0);
 	int window = WINDOW;
 
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &window, sizeof window);
@@ -170,34 +193,48 @@ connect_to(const struct shared *shared)
 	return fd;
 }
 
-static void
-run(struct shared *shared)
+static int
+open_stream(const struct shared *shared)
 {
 	const struct program *program = &shared->program;
-	struct reader r = { .shared = shared, .dup = -1, .epoll = -1 };
 	int on = 1;
+	int fd = program->reader_connects
+			 ? connect_to(shared)
+			 : accept(shared->listeners[program->transport], NULL, NULL);
 
-	r.fd = program->reader_connects
-		       ? connect_to(shared)
-		       : accept(listeners[program->transport], NULL, NULL);
-	if (r.fd < 0)
+	if (fd < 0)
 		_exit(3);
 	/* Nagle's wait for an acknowledgement would make the end a matter of time. */
-	setsockopt(r.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	tell();
-	for (int i = 0; i < program->nr_steps; i++) {
-		shared->at = i;
-		r.step = program->steps[i];
-		memset(&r.result, 0, sizeof r.result);
-		make_step(&r);
-		if (shared->flip == i + 1)
-			r.result.value++;
-		shared->results[i] = r.result;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	reader_tells();
+	return fd;
+}
+
+static void
+begin(struct shared *shared)
+{
+	memset(shared->workers, 0, sizeof shared->workers);
+	shared->workers[0] = (struct worker){ .state = WORKING, .pid = getpid() };
+	for (int home = 0; home < MAX_WORKERS; home++) {
+		shared->hands[home].epoll = -1;
+		for (int i = 0; i < MAX_STREAMS; i++)
+			shared->hands[home].fd[i] = shared->hands[home].dup[i] = -1;
 	}
-	if (r.epoll >= 0)
-		close(r.epoll);
-	shared->at = program->nr_steps;
-	tell();
+	for (int i = 0; i < shared->program.nr_streams; i++)
+		shared->hands[0].fd[i] = open_stream(shared);
+	shared->at = 0;
+	shared->over = 0;
+	shared->turn = 0;
+	worker_passes(shared);
+}
+
+static void
+finish(struct shared *shared)
+{
+	workers_end(shared);
+	if (shared->hands[0].epoll >= 0)
+		close(shared->hands[0].epoll);
+	reader_tells();
 }
 
 static void
@@ -212,11 +249,11 @@ listen_tcp(struct shared *shared)
 	    getsockname(fd, (struct sockaddr *)&in, &len))
 		_exit(3);
 	shared->port[1] = in.sin_port;
-	listeners[TCP] = fd;
+	shared->listeners[TCP] = fd;
 }
 
 static void
-listen_unix(const struct shared *shared)
+listen_unix(struct shared *shared)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	int fd = make_socket(UNIX);
@@ -224,7 +261,7 @@ listen_unix(const struct shared *shared)
 	memcpy(un.sun_path, shared->reader_address, sizeof un.sun_path);
 	if (bind(fd, (struct sockaddr *)&un, sizeof un) || listen(fd, 8))
 		_exit(3);
-	listeners[UNIX] = fd;
+	shared->listeners[UNIX] = fd;
 }
 
 static void
@@ -233,26 +270,74 @@ on_alarm(int sig)
 	(void)sig;
 }
 
+static void
+bound_time(void)
+{
+	/* Without SA_RESTART: what hangs is interrupted, again and again. */
+	const struct itimerval period = { { ALARM_S, 0 }, { ALARM_S, 0 } };
+
+	setitimer(ITIMER_REAL, &period, NULL);
+}
+
+static void
+begin_process(struct shared *shared)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+
+	sigaction(SIGALRM, &action, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	/* What a worker's child leaves behind is this process's to wait for. */
+	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	listen_tcp(shared);
+	listen_unix(shared);
+}
+
+static void
+serve(struct shared *shared)
+{
+	const struct itimerval none = { 0 };
+	char byte;
+
+	while (read(READER_DOWN, &byte, 1) == 1) {
+		bound_time();
+		begin(shared);
+		worker_runs(shared, 0);
+		finish(shared);
+		setitimer(ITIMER_REAL, &none, NULL);
+	}
+}
+
+/* The program that ran here before an exec goes on, and for the first worker the next ones. */
+static void
+resume(struct shared *shared, int me)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+
+	sigaction(SIGALRM, &action, NULL);
+	worker_resumes(shared, me);
+	if (me)
+		worker_exits(shared, me);
+	finish(shared);
+	serve(shared);
+}
+
 int
-main(void)
+main(int argc, char **argv)
 {
 	struct shared *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
 				     MAP_SHARED, READER_SHARED, 0);
-	/* Without SA_RESTART: what hangs is interrupted, again and again. */
-	const struct itimerval period = { { ALARM_S, 0 }, { ALARM_S, 0 } }, none = { 0 };
-	struct sigaction action = { .sa_handler = on_alarm };
-	char byte;
 
 	if (shared == MAP_FAILED)
 		return 3;
-	sigaction(SIGALRM, &action, NULL);
-	listen_tcp(shared);
-	listen_unix(shared);
-	tell();
-	while (read(READER_DOWN, &byte, 1) == 1) {
-		setitimer(ITIMER_REAL, &period, NULL);
-		run(shared);
-		setitimer(ITIMER_REAL, &none, NULL);
+	if (argc == 5 && !strcmp(argv[1], "write"))
+		return helper_writes(shared, atoi(argv[2]), atoi(argv[3]),
+				     atoi(argv[4]));
+	if (argc == 3 && !strcmp(argv[1], "resume")) {
+		resume(shared, atoi(argv[2]));
+		return 0;
 	}
+	begin_process(shared);
+	reader_tells();
+	serve(shared);
 	return 0;
 }

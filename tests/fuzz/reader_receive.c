@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "model.h"
 #include "reader.h"
 
 /* So many bytes behind what a call may fill are looked at too. A time-out may be short by a tick of
@@ -20,44 +21,16 @@ takes_flags(int op)
 	return op >= DO_RECV && op <= DO_RECVMMSG;
 }
 
-/* Bytes that are certainly there. An urgent one may have been skipped. */
-static int64_t
-certain(const struct reader *r)
-{
-	const struct shared *shared = r->shared;
-
-	return (int64_t)shared->peer_sent - shared->peer_urgent - (int64_t)r->received;
-}
-
-/* The bytes that the call would wait for; to receive none waits for one. */
-static int64_t
-target(const struct reader *r)
-{
-	int64_t n = r->step.n > 1 ? r->step.n : 1, lowat = r->lowat > 1 ? r->lowat : 1;
-
-	if (r->step.flags & MSG_WAITALL)
-		return n;
-	return lowat < n ? lowat : n;
-}
-
-static bool
-never_waits(const struct reader *r)
-{
-	return r->nonblock || r->shared->peer_ended || r->shut ||
-	       r->step.flags & (MSG_DONTWAIT | MSG_OOB) ||
-	       (certain(r) >= target(r) && !(r->step.flags & MSG_PEEK && r->peek_off));
-}
-
 /* Makes the step one that ends. False: it is not to be made. */
 static bool
 will_end(struct reader *r)
 {
 	if (r->step.op == DO_RECVMMSG)
 		r->step.flags |= MSG_WAITFORONE;
-	if (never_waits(r))
+	if (model_read_returns(r->flow, &r->step))
 		return true;
-	if (r->rcvtimeo_ns && r->nr_timeouts < MAX_TIMEOUTS) {
-		r->nr_timeouts++;
+	if (r->flow->rcvtimeo_ns && r->flow->nr_timeouts < MAX_TIMEOUTS) {
+		r->flow->nr_timeouts++;
 		return true;
 	}
 	r->step.flags |= MSG_DONTWAIT;
@@ -177,18 +150,6 @@ receive(struct reader *r)
 	}
 }
 
-/* The call had to wait, and could not have been answered before its time was over. */
-static bool
-fell_short(const struct reader *r, long value)
-{
-	const struct shared *shared = r->shared;
-
-	if (value < 0)
-		return errno == EAGAIN;
-	return r->step.flags & MSG_WAITALL && value < r->step.n &&
-	       !shared->peer_ended && !shared->peer_urgent && !r->shut;
-}
-
 void
 reader_receives(struct reader *r)
 {
@@ -205,9 +166,10 @@ reader_receives(struct reader *r)
 	errno = 0;
 	value = receive(r);
 	reader_returned(r, value);
-	r->result.slept = r->rcvtimeo_ns && fell_short(r, value) &&
-			  reader_now_ns() - start >= r->rcvtimeo_ns / 2;
+	r->result.slept = r->flow->rcvtimeo_ns &&
+			  model_read_short(r->flow, &r->step, value, errno) &&
+			  reader_now_ns() - start >= r->flow->rcvtimeo_ns / 2;
 	r->result.content = reader_buffer_sum(buffer, n);
 	if (value > 0 && !(r->step.flags & (MSG_PEEK | MSG_OOB)))
-		r->received += (uint64_t)value;
+		r->flow->received += (uint64_t)value;
 }

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -28,7 +29,7 @@ set_lowat(struct reader *r)
 	int value = set_option(r, SOL_SOCKET, SO_RCVLOWAT);
 
 	if (!value)
-		r->lowat = r->step.n < 0 ? INT32_MAX : r->step.n;
+		r->flow->lowat = r->step.n < 0 ? INT32_MAX : r->step.n;
 	return value;
 }
 
@@ -37,7 +38,7 @@ set_timeout(struct reader *r)
 {
 	struct timeval tv = { .tv_usec = r->step.n * 1000L };
 
-	r->rcvtimeo_ns = r->step.n * INT64_C(1000000);
+	r->flow->rcvtimeo_ns = r->step.n * INT64_C(1000000);
 	return setsockopt(reader_fd(r), SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
 }
 
@@ -47,7 +48,7 @@ set_peek_off(struct reader *r)
 	int value = set_option(r, SOL_SOCKET, SO_PEEK_OFF);
 
 	if (!value)
-		r->peek_off = 1;
+		r->flow->peek_off = 1;
 	return value;
 }
 
@@ -56,7 +57,7 @@ set_nonblock(struct reader *r)
 {
 	int fd = reader_fd(r), flags;
 
-	r->nonblock = r->step.n;
+	r->flow->nonblock = r->step.n;
 	if (r->step.op == DO_NONBLOCK_IOCTL)
 		return ioctl(fd, FIONBIO, &r->step.n);
 	flags = fcntl(fd, F_GETFL);
@@ -81,24 +82,10 @@ static int
 shut(struct reader *r)
 {
 	if (r->step.n != SHUT_WR)
-		r->shut = 1;
+		r->flow->shut = 1;
+	if (r->step.n != SHUT_RD)
+		r->flow->shut_write = 1;
 	return shutdown(reader_fd(r), r->step.n);
-}
-
-static long
-put(struct reader *r)
-{
-	unsigned char bytes[4096];
-	size_t n = (size_t)r->step.n;
-	long value;
-
-	for (size_t i = 0; i < n; i++)
-		bytes[i] =
-			program_byte(~r->shared->program.seed, r->shared->written + i);
-	value = send(reader_fd(r), bytes, n, MSG_NOSIGNAL);
-	if (value > 0)
-		r->shared->written += (uint64_t)value;
-	return value;
 }
 
 static int
@@ -113,43 +100,64 @@ compute(const struct reader *r)
 static int
 duplicate(struct reader *r)
 {
-	static const int spare = 100;
+	int spare = 100 + r->step.stream;
+	int fd = r->hands->fd[r->step.stream], *copy = &r->hands->dup[r->step.stream];
 
-	if (r->dup >= 0)
+	if (*copy >= 0)
 		return 0;
 	switch (r->step.n) {
 	case 0:
-		r->dup = dup(r->fd);
+		*copy = dup(fd);
 		break;
 	case 1:
-		r->dup = dup2(r->fd, spare);
+		*copy = dup2(fd, spare);
 		break;
 	case 2:
-		r->dup = fcntl(r->fd, F_DUPFD_CLOEXEC, spare);
+		*copy = fcntl(fd, F_DUPFD_CLOEXEC, spare);
+		break;
+	case 3:
+		*copy = dup3(fd, spare, O_CLOEXEC);
 		break;
 	default:
-		return dup2(r->fd, r->fd);
+		return dup2(fd, fd);
 	}
-	return r->dup;
+	return *copy;
 }
 
 static int
 close_duplicate(struct reader *r)
 {
-	int fd = r->dup;
+	int *copy = &r->hands->dup[r->step.stream], fd = *copy;
 
-	r->dup = -1;
+	*copy = -1;
 	return fd < 0 ? 0 : close(fd);
 }
 
+/* The stream alone, or at the program's end all there is. */
 static int
 close_stream(struct reader *r)
 {
-	int fd = r->fd;
+	int *mine = r->hands->fd, value = 0;
+	bool all = r->shared->at == r->shared->program.nr_steps - 1;
 
-	close_duplicate(r);
-	r->fd = -1;
-	return close(fd);
+	for (int i = 0; i < MAX_STREAMS; i++) {
+		int fd = mine[i];
+
+		if (fd < 0 || (!all && i != r->step.stream))
+			continue;
+		mine[i] = -1;
+		value |= close(fd);
+	}
+	for (r->step.stream = 0; all && r->step.stream < MAX_STREAMS; r->step.stream++)
+		close_duplicate(r);
+	return value;
+}
+
+static int
+set_sndbuf(struct reader *r)
+{
+	r->flow->small = 1;
+	return set_option(r, SOL_SOCKET, SO_SNDBUF);
 }
 
 static long
@@ -177,8 +185,14 @@ set(struct reader *r)
 		return ask_error(r);
 	case DO_SHUTDOWN:
 		return shut(r);
-	case DO_WRITE:
-		return put(r);
+	case DO_NODELAY:
+		r->flow->slow |= !r->step.n;
+		return set_option(r, IPPROTO_TCP, TCP_NODELAY);
+	case DO_CORK:
+		r->flow->slow |= r->step.n;
+		return set_option(r, IPPROTO_TCP, TCP_CORK);
+	case DO_SNDBUF:
+		return set_sndbuf(r);
 	case DO_COMPUTE:
 		return compute(r);
 	case DO_DUP:

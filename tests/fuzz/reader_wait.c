@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "model.h"
 #include "reader.h"
 
 static const uint64_t epoll_mark = 0x1234567890abcdefULL;
@@ -63,7 +64,7 @@ by_epoll(struct reader *r)
 	int value;
 
 	memset(events, 0, sizeof events);
-	value = epoll_wait(r->epoll, events, 2, r->step.n);
+	value = epoll_wait(r->hands->epoll, events, 2, r->step.n);
 	r->result.more[0] = (int)events[0].events;
 	r->result.more[1] = events[0].data.u64 == epoll_mark;
 	return value;
@@ -77,11 +78,11 @@ set_epoll(struct reader *r)
 				     .data.u64 = epoll_mark };
 	int value;
 
-	if (r->epoll < 0)
-		r->epoll = epoll_create1(EPOLL_CLOEXEC);
-	value = epoll_ctl(r->epoll, EPOLL_CTL_ADD, reader_fd(r), &event);
+	if (r->hands->epoll < 0)
+		r->hands->epoll = epoll_create1(EPOLL_CLOEXEC);
+	value = epoll_ctl(r->hands->epoll, EPOLL_CTL_ADD, reader_fd(r), &event);
 	if (value < 0 && errno == EEXIST)
-		value = epoll_ctl(r->epoll, EPOLL_CTL_MOD, reader_fd(r), &event);
+		value = epoll_ctl(r->hands->epoll, EPOLL_CTL_MOD, reader_fd(r), &event);
 	return value;
 }
 
@@ -100,8 +101,23 @@ wait(struct reader *r)
 	case DO_EPOLL_SET:
 		return set_epoll(r);
 	default:
-		return epoll_ctl(r->epoll, EPOLL_CTL_DEL, reader_fd(r), NULL);
+		return epoll_ctl(r->hands->epoll, EPOLL_CTL_DEL, reader_fd(r), NULL);
 	}
+}
+
+/* Whether there is room is not asked while it may be so or otherwise. False: nor is anything else, in
+ * a set that has been told to ask. */
+static bool
+ask_what_is_promised(struct reader *r)
+{
+	if (r->step.op == DO_EPOLL_SET && r->step.flags & (int)EPOLLET &&
+	    r->shared->program.writes)
+		r->step.flags &= ~EPOLLOUT;
+	if (model_writable(r->flow) || r->step.op == DO_EPOLL_SET ||
+	    r->step.op == DO_EPOLL_DELETE)
+		return true;
+	r->step.flags &= ~POLLOUT;
+	return r->step.op != DO_EPOLL_WAIT;
 }
 
 void
@@ -109,6 +125,11 @@ reader_waits(struct reader *r)
 {
 	int64_t start = reader_now_ns();
 	int value;
+
+	if (!ask_what_is_promised(r)) {
+		r->result.value = SKIPPED;
+		return;
+	}
 
 	errno = 0;
 	value = wait(r);

@@ -46,23 +46,54 @@ static const char *const op_names[NR_OPS] = {
 	[DO_DUP] = "dup",
 	[DO_CLOSE_DUP] = "close of dup",
 	[DO_CLOSE] = "close",
+	[DO_SEND] = "send",
+	[DO_WRITE_PLAIN] = "plain write",
+	[DO_WRITEV] = "writev",
+	[DO_PWRITEV2] = "pwritev2",
+	[DO_SENDTO] = "sendto",
+	[DO_SENDMSG] = "sendmsg",
+	[DO_SENDMMSG] = "sendmmsg",
+	[DO_SENDFILE] = "sendfile",
+	[DO_SPLICE] = "splice",
+	[DO_DPRINTF] = "dprintf",
+	[DO_SYSCALL_WRITE] = "syscall write",
+	[DO_NODELAY] = "TCP_NODELAY",
+	[DO_CORK] = "TCP_CORK",
+	[DO_SNDBUF] = "SO_SNDBUF",
+	[DO_THREAD] = "thread",
+	[DO_FORK] = "fork",
+	[DO_END] = "end of",
+	[DO_EXEC] = "exec",
+	[DO_SPAWN] = "spawn",
+	[DO_PASS] = "pass",
+	[DO_DIE] = "die",
 };
 
 static const struct {
 	int flag;
 	const char *name;
 } flag_names[] = {
-	{ MSG_OOB, " OOB" },           { MSG_PEEK, " PEEK" },
-	{ MSG_TRUNC, " TRUNC" },       { MSG_DONTWAIT, " DONTWAIT" },
-	{ MSG_WAITALL, " WAITALL" },   { MSG_ERRQUEUE, " ERRQUEUE" },
-	{ MSG_NOSIGNAL, " NOSIGNAL" }, { MSG_CMSG_CLOEXEC, " CMSG_CLOEXEC" },
+	{ MSG_OOB, " OOB" },
+	{ MSG_PEEK, " PEEK" },
+	{ MSG_TRUNC, " TRUNC" },
+	{ MSG_DONTWAIT, " DONTWAIT" },
+	{ MSG_WAITALL, " WAITALL" },
+	{ MSG_ERRQUEUE, " ERRQUEUE" },
+	{ MSG_MORE, " MORE" },
+	{ MSG_NOSIGNAL, " NOSIGNAL" },
+	{ MSG_CMSG_CLOEXEC, " CMSG_CLOEXEC" },
 };
 
 static void
 spell_flags(char *out, size_t cap, const struct step *step)
 {
 	out[0] = '\0';
-	if (step->op < DO_RECV || step->op > DO_RECVMMSG) {
+	if (step->op >= DO_THREAD) {
+		if (step->flags)
+			snprintf(out, cap, " how %d", step->flags);
+		return;
+	}
+	if (step->op < DO_RECV || (step->op > DO_RECVMMSG && step->op < DO_SEND)) {
 		if (step->flags && step->op > PEER_LAST)
 			snprintf(out, cap, " events %#x", (unsigned)step->flags);
 		else if (step->flags)
@@ -77,13 +108,18 @@ spell_flags(char *out, size_t cap, const struct step *step)
 void
 program_spell(char *out, size_t cap, const struct step *step)
 {
-	char flags[128], pieces[32] = "";
+	static const char *const hows[NR_HOWS] = {
+		"", "in handler: ", "in handler, jumps: ", "cancelled: "
+	};
+	char flags[128], pieces[32] = "", who[32] = "";
 
 	spell_flags(flags, sizeof flags, step);
 	if (step->pieces > 1)
 		snprintf(pieces, sizeof pieces, " in %d", step->pieces);
-	snprintf(out, cap, "%s%s %d%s%s", step->via ? "(dup) " : "", op_names[step->op],
-		 step->n, pieces, flags);
+	if (step->who || step->stream)
+		snprintf(who, sizeof who, "[%d,%d] ", step->who, step->stream);
+	snprintf(out, cap, "%s%s%s%s %d%s%s", who, hows[step->how],
+		 step->via ? "(dup) " : "", op_names[step->op], step->n, pieces, flags);
 }
 
 void
@@ -94,8 +130,13 @@ program_spell_result(char *out, size_t cap, const struct step *step,
 
 	if (r->value == SKIPPED)
 		snprintf(value, sizeof value, "skipped");
+	else if (r->value == FREE)
+		snprintf(value, sizeof value, "some");
+	else if (r->value == CANCELED)
+		snprintf(value, sizeof value, "cancelled");
 	else if (r->value < 0)
-		snprintf(value, sizeof value, "%s", strerrorname_np(-r->value));
+		snprintf(value, sizeof value, "%s",
+			 strerrorname_np(-r->value) ? strerrorname_np(-r->value) : "?");
 	else
 		snprintf(value, sizeof value, "%d", r->value);
 	snprintf(out, cap, "%s%s", value, r->slept ? " after its time" : "");

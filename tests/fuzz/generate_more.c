@@ -1,0 +1,201 @@
+/* Programs that write, and programs of several threads and processes. */
+#include <sys/socket.h>
+
+#include "generator.h"
+
+/* A fork or an exec costs a thousand calls. */
+enum { MAX_COSTLY = 8 };
+
+/* ---- writing ---- */
+
+static int
+write_size(struct generator *g)
+{
+	int kind = (int)draw(g, 100);
+
+	if (kind < 70)
+		return 1 + (int)draw(g, 100);
+	if (kind < 88)
+		return (int)draw(g, 3000);
+	if (kind < 96 || !g->p->floods)
+		return (int)draw(g, 12000);
+	return 20000 + (int)draw(g, MAX_WRITE - 20000);
+}
+
+static int
+write_flags(struct generator *g)
+{
+	int flags = 0;
+
+	if (chance(g, 30))
+		flags |= MSG_DONTWAIT;
+	if (chance(g, 4))
+		flags |= MSG_MORE;
+	if (chance(g, 30))
+		flags |= MSG_NOSIGNAL;
+	return flags;
+}
+
+static int
+common_write(struct generator *g)
+{
+	static const int ops[] = { DO_WRITE_PLAIN, DO_WRITE_PLAIN, DO_WRITEV, DO_SEND,
+				   DO_SEND,        DO_SENDTO,      DO_SENDMSG };
+
+	return PICK(g, ops);
+}
+
+static void
+add_write(struct generator *g, int op, int n)
+{
+	struct step *step = add(g, (enum op)op, n);
+
+	if (op == DO_SPLICE || op == DO_DPRINTF)
+		step->n = 1 + n % 5000;
+	if (op == DO_WRITEV || op == DO_PWRITEV2 || op == DO_SENDMSG ||
+	    op == DO_SENDMMSG)
+		step->pieces = (uint8_t)(1 + draw(g, MAX_PIECES));
+	if (op == DO_SEND || (op >= DO_SENDTO && op <= DO_SENDMMSG))
+		step->flags = write_flags(g);
+}
+
+/* A reply in pieces. */
+static void
+run_of_writes(struct generator *g)
+{
+	int op = common_write(g), nr = 2 + (int)draw(g, 12), n = 1 + (int)draw(g, 90);
+
+	for (int i = 0; i < nr; i++)
+		add_write(g, op, chance(g, 70) ? n : write_size(g));
+}
+
+static void
+set_sending(struct generator *g)
+{
+	int kind = (int)draw(g, 100);
+
+	if (kind < 40) {
+		add(g, DO_NODELAY, chance(g, 75));
+	} else if (kind < 60) {
+		add(g, DO_CORK, 1);
+		add_write(g, common_write(g), write_size(g));
+		add(g, DO_CORK, 0);
+	} else if (kind < 75 && g->p->floods) {
+		add(g, DO_SNDBUF, (int)draw(g, 30000));
+	} else {
+		add(g, DO_NONBLOCK_FCNTL, chance(g, 50));
+	}
+}
+
+void
+generate_writes(struct generator *g)
+{
+	int kind = (int)draw(g, 100);
+
+	if (peer_of(g)->gone)
+		return;
+	if (kind < 50)
+		run_of_writes(g);
+	else if (kind < 75)
+		add_write(g, DO_SEND + (int)draw(g, DO_SYSCALL_WRITE - DO_SEND + 1),
+			  write_size(g));
+	else if (kind < 85)
+		add(g, PEER_READS, 0)->flags = chance(g, 60) ? FLAG_UNSEEN : 0;
+	else if (kind < 93)
+		set_sending(g);
+	else
+		add(g, DO_COMPUTE, 1 + (int)draw(g, 900));
+}
+
+/* ---- company ---- */
+
+static void
+begin_worker(struct generator *g)
+{
+	int who = 1 + (int)draw(g, MAX_WORKERS - 1);
+	bool thread = g->costly >= MAX_COSTLY || chance(g, 50);
+
+	if (g->working[who])
+		return;
+	if (thread)
+		add(g, DO_THREAD, who);
+	else
+		add(g, DO_FORK, who)->flags =
+			chance(g, 70) ? FORK : (int)draw(g, NR_FORKS);
+	g->costly += !thread;
+	g->working[who] = true;
+	g->threads[who] = thread;
+	g->maker[who] = g->who;
+}
+
+static void
+end_worker(struct generator *g)
+{
+	int who = 1 + (int)draw(g, MAX_WORKERS - 1);
+
+	if (!g->working[who] || who == g->who)
+		return;
+	g->who = g->maker[who];
+	add(g, DO_END, who)->flags = (int)draw(g, NR_ENDS);
+	g->working[who] = false;
+}
+
+/* A process that is not the first closes what it has of the stream. */
+static void
+close_one(struct generator *g)
+{
+	add(g, DO_CLOSE_DUP, 0);
+	add(g, DO_CLOSE, 0);
+	peer_of(g)->closed = true;
+}
+
+static void
+pass_on(struct generator *g)
+{
+	int kind = (int)draw(g, 100);
+
+	if (kind < 40) {
+		add(g, DO_PASS, chance(g, 30));
+	} else if (kind < 60) {
+		add(g, chance(g, 60) ? DO_DUP : DO_CLOSE_DUP, (int)draw(g, 5));
+	} else if (g->costly < MAX_COSTLY) {
+		g->costly++;
+		if (kind < 80)
+			add(g, DO_EXEC, (int)draw(g, NR_EXECS));
+		else
+			add(g, DO_SPAWN, 1 + (int)draw(g, 900))->flags =
+				(int)draw(g, NR_SPAWNS);
+	}
+}
+
+void
+generate_company(struct generator *g)
+{
+	int kind = (int)draw(g, 100);
+
+	if (kind < 45)
+		begin_worker(g);
+	else if (kind < 60)
+		end_worker(g);
+	else if (kind < 72)
+		close_one(g);
+	else if (!peer_of(g)->gone)
+		pass_on(g);
+}
+
+void
+generate_end(struct generator *g)
+{
+	if (g->theme == COMPANY && chance(g, 80))
+		for (int who = MAX_WORKERS - 1; who > 0; who--) {
+			if (!g->working[who])
+				continue;
+			g->who = g->maker[who];
+			add(g, DO_END, who)->flags = (int)draw(g, NR_ENDS);
+		}
+	g->who = g->stream = 0;
+	if (g->theme != READING && chance(g, 12))
+		add(g, DO_DIE, (int)draw(g, NR_DIES));
+	else
+		add(g, DO_CLOSE, 0);
+}
