@@ -39,7 +39,8 @@ int pick(struct generator *g, const int *from, size_t nr);
 /* The peer's state of the stream that is being made steps for. */
 struct peer_state *peer_of(struct generator *g);
 
-/* Groups of steps that write; that begin and end workers, pass and duplicate streams. */
+/* A step of the peer's, or none. Groups of steps that write; that begin and end workers, pass and duplicate streams. */
+void generate_peer(struct generator *g);
 void generate_writes(struct generator *g);
 void generate_company(struct generator *g);
 /* Every worker but the first ends, in most programs, and then the first. */

@@ -8,6 +8,9 @@
  * writable, counted with what the kernel counts: a piece's head, and its bytes rounded up. */
 enum { CERTAIN = 50000, HEAD = 1300 };
 
+/* A new TCP connection sends ten segments before the first is acknowledged. */
+enum { SENT_AT_ONCE = 8 * HEAD };
+
 static uint64_t
 load_of(const struct step *step)
 {
@@ -20,6 +23,12 @@ bool
 model_writable(const struct flow *flow)
 {
 	return !flow->small && flow->load <= CERTAIN;
+}
+
+bool
+model_sent(const struct flow *flow)
+{
+	return !flow->slow && flow->load <= SENT_AT_ONCE;
 }
 
 bool

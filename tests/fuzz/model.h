@@ -25,6 +25,9 @@ bool model_may_fall_short(const struct step *step);
 /* The kernel's answer about writing is known, and the library's is the same. */
 bool model_writable(const struct flow *flow);
 
+/* What was written has certainly left the send buffer, so that a reset does not discard it. */
+bool model_sent(const struct flow *flow);
+
 /* A read of `step` returns whatever the peer does. */
 bool model_read_returns(const struct flow *flow, const struct step *step);
 

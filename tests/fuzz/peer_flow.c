@@ -175,17 +175,18 @@ drain(struct peer *peer, uint64_t until)
 /* How many are too few or too many, and where the first wrong one is. What was lost with a process
  * that was killed is no matter, as long as the rest is right. */
 static void
-judge(const struct peer *peer, struct result *result)
+judge(struct peer *peer, struct result *result)
 {
-	const struct flow *flow = &peer->shared->flows[peer->now];
+	struct flow *flow = &peer->shared->flows[peer->now];
 
 	result->more[1] = (int)(peer->taken[peer->now] - flow->written);
 	if (flow->may_lose && result->more[1] < 0)
 		result->more[1] = 0;
 	result->content = peer->wrong[peer->now];
-	if (flow->peer_failed || result->more[0] == -ECONNRESET)
-		result->more[2] =
-			flow->slow || !model_writable(flow) ? RESET_WAITING : RESET;
+	if (flow->peer_failed) {
+		flow->slow |= !model_sent(flow);
+		result->more[2] = flow->slow ? RESET_WAITING : RESET;
+	}
 }
 
 static void
@@ -194,6 +195,7 @@ drained(struct peer *peer, uint64_t until, struct result *result)
 	struct flow *flow = &peer->shared->flows[peer->now];
 
 	result->more[0] = drain(peer, until);
+	flow->peer_failed |= result->more[0] == -ECONNRESET;
 	if (flow->may_lose)
 		result->more[0] = 0;
 	judge(peer, result);

@@ -2,6 +2,7 @@
 #include "remembered.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 enum { MOST_STEPS = 40 };
 
@@ -73,6 +74,29 @@ static const struct {
 	    { DO_RECVMSG, 0, 0, 1, 0, 0, 0, 0 },
 	    { DO_INQ, 0, 0, 1, 0, 0, 0, 0 },
 	    { DO_RECVMSG, 0, 0, 1, 0, 0, 0, 0 },
+	    { DO_CLOSE, 0, 0, 0, 0, 0, 0, 0 } } },
+	/* A thread was cancelled, and its next read or write was answered from memory, as its
+	 * stream was hot by then. */
+	{ UNIX,
+	  0,
+	  1,
+	  0,
+	  0,
+	  { { DO_THREAD, 0, 0, 2, 0, 0, 0, 0 },
+	    { PEER_SENDS, 0, 0, 54, 0, 0, 0, 0 },
+	    { DO_RECV, 0, 0, 1, 0, 0, 0, 0 },
+	    { DO_RECV, 0, 0, 1, 0, 0, 2, 0 },
+	    { DO_RECV, 0, 0, 1, 0, 0, 2, CANCELLED },
+	    { DO_CLOSE, 0, 0, 0, 0, 0, 0, 0 } } },
+	{ UNIX,
+	  0,
+	  1,
+	  0,
+	  0,
+	  { { DO_THREAD, 0, 0, 2, 0, 0, 0, 0 },
+	    { DO_SENDTO, 0, 0, 1, MSG_NOSIGNAL, 0, 0, 0 },
+	    { DO_SENDTO, 0, 0, 1, 0, 0, 2, 0 },
+	    { DO_SENDTO, 0, 0, 1, 0, 0, 2, CANCELLED },
 	    { DO_CLOSE, 0, 0, 0, 0, 0, 0, 0 } } },
 };
 
