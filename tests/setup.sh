@@ -17,10 +17,10 @@ demo_packages=("${tool_packages[@]}" curl python3 strace)
 test_packages=(
 	"${build_packages[@]}" "${demo_packages[@]}"
 	apache2 apache2-utils bind9 bind9-dnsutils clang clang-format clang-tidy cppcheck
-	haproxy iproute2 ldap-utils memcached mosquitto mosquitto-clients nginx-light nodejs
-	openssh-client openssh-server postgresql postgresql-contrib procps prometheus
-	python3-prometheus-client redis-server redis-tools ruby ruby-webrick shellcheck slapd
-	socat tcl valgrind wrk
+	haproxy iproute2 ldap-utils lftp memcached mosquitto mosquitto-clients nginx-light
+	nodejs openssh-client openssh-server openssl postgresql postgresql-contrib procps
+	prometheus python3-prometheus-client redis-server redis-tools rsync ruby ruby-webrick
+	shellcheck slapd socat stunnel4 tcl valgrind vsftpd wrk
 )
 
 case ${1:-} in

@@ -11,13 +11,16 @@
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define NOBODY 65534
@@ -286,11 +289,69 @@ limit_sleep_on(int fd, char **args)
 	return 7;
 }
 
+/* A child, copied without libc at the moment its parent first has bytes held, sets its identity: libc
+ * asks every thread that it knows of to do so too. */
+static int
+early_copy(void)
+{
+	int pair[2], status = -1;
+	char byte;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0)
+		return -1;
+	put(pair[1], "?");
+	if (read(pair[0], &byte, 1) != 1)
+		return -1;
+	put(pair[0], "1;");
+	put(pair[0], "2;");
+	put(pair[0], "3;");
+	pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	if (!pid) {
+		alarm(3);
+		_exit(setuid(getuid()));
+	}
+	waitpid(pid, &status, 0);
+	return status;
+}
+
+static int
+limit_early_copies(int fd, char **args)
+{
+	cpu_set_t one;
+	int bad = 0;
+
+	(void)args;
+	/* So that a thread that the library makes does not run before it is copied. */
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	sched_setaffinity(0, sizeof(one), &one);
+	for (int i = 0; i < 10 && !bad; i++) {
+		int status = -1;
+		pid_t pid = fork();
+
+		if (!pid)
+			_exit(early_copy() != 0);
+		waitpid(pid, &status, 0);
+		bad = status;
+	}
+	result("copies", bad);
+	write_on(fd);
+	return 7;
+}
+
 const struct command limit_commands[] = {
-	{ "strict", limit_strict, TURN },     { "filter", limit_filter, TURN },
-	{ "identity", limit_identity, TURN }, { "unshare", limit_unshare, TURN },
-	{ "setns", limit_setns, TURN },       { "capset", limit_capset, TURN },
-	{ "small-stack", limit_stack, TURN }, { "limit", limit_exec, NOTHING },
-	{ "closed", limit_closed, NOTHING },  { "write-on", limit_write_on, TURN },
-	{ "sleep-on", limit_sleep_on, TURN }, { 0 },
+	{ "strict", limit_strict, TURN },
+	{ "filter", limit_filter, TURN },
+	{ "identity", limit_identity, TURN },
+	{ "unshare", limit_unshare, TURN },
+	{ "setns", limit_setns, TURN },
+	{ "capset", limit_capset, TURN },
+	{ "small-stack", limit_stack, TURN },
+	{ "limit", limit_exec, NOTHING },
+	{ "closed", limit_closed, NOTHING },
+	{ "write-on", limit_write_on, TURN },
+	{ "sleep-on", limit_sleep_on, TURN },
+	{ "early-copies", limit_early_copies, TURN },
+	{ 0 },
 };
