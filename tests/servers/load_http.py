@@ -3,10 +3,12 @@
 Each client asks for the files below --root in turn: small ones --pipeline at a time,
 a large one (64 KiB and more) alone.  With --post, every large file is also sent to
 /hash, which answers with its SHA-256.  With --reconnect a connection that the server
-closes between two answers is opened again, as clients do when a server reloads.
+closes between two answers is opened again, as clients do when a server reloads;
+with --patient also where for a moment nobody listens, or a gateway has no server (502).
 """
 import hashlib
 import os
+import time
 
 import wire
 
@@ -26,10 +28,14 @@ def read_body(conn, head):
     return body, fields.get(b"connection", b"").strip() == b"close"
 
 
-def answer(conn, wanted, what):
+def answer(conn, wanted, what, patient):
     """One answer; true where the server says it is the connection's last."""
     head = conn.until(b"\r\n\r\n")
-    if head.split(b" ", 2)[1] != b"200":
+    status = head.split(b" ", 2)[1]
+    if status == b"502" and patient:
+        conn.buffer.clear()
+        raise wire.Closed(f"{what}: {status.decode()}")
+    if status != b"200":
         raise wire.Mismatch(f"{what}: {head.split(bytes([13]))[0]!r}")
     body, last = read_body(conn, head)
     if body != wanted:
@@ -64,6 +70,18 @@ def batches(files, load):
         turn += 1
 
 
+def connect_again(load):
+    end = time.monotonic() + wire.TIMEOUT
+    load.reconnects += 1
+    while True:
+        try:
+            return load.connect()
+        except ConnectionRefusedError:
+            if not load.options.patient or time.monotonic() > end:
+                raise
+        time.sleep(0.01)
+
+
 def exchange(load, conn, batch):
     """Returns the connection to go on with and the number of answers."""
     done = 0
@@ -73,7 +91,8 @@ def exchange(load, conn, batch):
             for method, name, body, _ in batch[done:]:
                 ask(conn, method, name, body)
             for method, name, _, wanted in batch[done:]:
-                last = answer(conn, wanted, f"{method} /{name}")
+                last = answer(conn, wanted, f"{method} /{name}",
+                              load.options.patient)
                 done += 1
                 if last:
                     break
@@ -85,8 +104,7 @@ def exchange(load, conn, batch):
             if not load.options.reconnect:
                 raise wire.Mismatch("the server ends a connection that it should keep")
             conn.close()
-            conn = load.connect()
-            load.reconnects += 1
+            conn = connect_again(load)
     return conn
 
 
@@ -110,6 +128,7 @@ def main():
     parser.add_argument("--pipeline", type=int, default=1)
     parser.add_argument("--post", action="store_true")
     parser.add_argument("--reconnect", action="store_true")
+    parser.add_argument("--patient", action="store_true")
     parsed = parser.parse_args()
     files = {}
     for name in sorted(os.listdir(parsed.root)):

@@ -1,10 +1,12 @@
 #!/bin/bash
 # stunnel as client and server at once: every byte goes through TLS twice, each
 # connection has a thread, and it reads its configuration again under load.
+# Functions are called by name, through within and load_start.
+# shellcheck disable=SC2317
 # shellcheck source-path=SCRIPTDIR source=lib.sh disable=SC1091
 . "$(dirname "$0")/lib.sh"
 
-need stunnel openssl node
+need stunnel openssl node ss
 case_begin stunnel
 plain=$(free_port) tls=$(free_port) port=$(free_port)
 make_files "$tmp/www"
@@ -50,9 +52,13 @@ done
 
 load_python reload load_http.py --port "$port" --root "$tmp/www" --clients 4 \
 	--pipeline 2 --least 1000
+connected() {
+	[ "$(ss -Htn state established "dport = :$plain" | wc -l)" -ge 4 ]
+}
+# What waits to be accepted at a reload is reset, natively too.
+within 10 connected || fail "not every client is connected"
 for number in 1 2 3; do
 	kill -HUP "$server_pid" || fail "the server is gone"
-	# What waits to be accepted is reset, natively too.
 	[ "$(curl -sSf --max-time 20 --retry 9 --retry-all-errors --retry-delay 1 \
 		"http://127.0.0.1:$port/big" | sha256sum)" = "$wanted" ] ||
 		fail "reload $number: curl got another file"
