@@ -17,9 +17,10 @@ demo_packages=("${tool_packages[@]}" curl python3 strace)
 test_packages=(
 	"${build_packages[@]}" "${demo_packages[@]}"
 	apache2 apache2-utils bind9 bind9-dnsutils clang clang-format clang-tidy cppcheck
-	dovecot-imapd haproxy iproute2 ldap-utils lftp mariadb-client-core
-	mariadb-server-core memcached mosquitto mosquitto-clients nginx-light nodejs
-	openssh-client openssh-server openssl postgresql postgresql-contrib procps prometheus
+	dovecot-imapd erlang-inets git haproxy iproute2 ldap-utils libapache2-mod-php
+	libecj-java lftp mariadb-client-core mariadb-server-core memcached mosquitto
+	mosquitto-clients nginx-light nodejs openjdk-17-jre-headless openssh-client
+	openssh-server openssl postgresql postgresql-contrib procps prometheus puma
 	python3-prometheus-client redis-server redis-tools rsync ruby ruby-webrick shellcheck
 	slapd socat squid stunnel4 tcl valgrind vsftpd wrk
 )

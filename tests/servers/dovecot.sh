@@ -1,6 +1,8 @@
 #!/bin/bash
 # dovecot: a master that starts a program for each of its services, which talk over Unix
 # sockets; imap-login, in a chroot, hands logged-in connections on with SCM_RIGHTS.
+# Functions are called by name, through within and load_start.
+# shellcheck disable=SC2317
 # shellcheck source-path=SCRIPTDIR source=lib.sh disable=SC1091
 . "$(dirname "$0")/lib.sh"
 

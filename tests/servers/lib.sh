@@ -171,7 +171,7 @@ server_stop() {
 }
 
 no_sockets() {
-	[ -z "$(ls -A "$tmp/m" | grep -vFx "$stays")" ]
+	! find "$tmp/m" -mindepth 1 -printf '%f\n' | grep -qvFx "$stays"
 }
 
 # server_ended STATUS HOW

@@ -70,9 +70,8 @@ def batches(files, load):
         turn += 1
 
 
-def connect_again(load):
+def connect(load):
     end = time.monotonic() + wire.TIMEOUT
-    load.reconnects += 1
     while True:
         try:
             return load.connect()
@@ -104,12 +103,13 @@ def exchange(load, conn, batch):
             if not load.options.reconnect:
                 raise wire.Mismatch("the server ends a connection that it should keep")
             conn.close()
-            conn = connect_again(load)
+            conn = connect(load)
+            load.reconnects += 1
     return conn
 
 
 def client(load, _index):
-    conn, done = load.connect(), 0
+    conn, done = connect(load), 0
     for batch in batches(load.files, load):
         if not load.more_wanted(done):
             break

@@ -16,7 +16,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 limit=60
 all=(mosquitto nginx redis memcached postgresql haproxy apache slapd sshd bind9
 	tcl http_server socketserver node forking prefork daemon nginx_upgrade
-	vsftpd rsync stunnel dovecot squid mariadb
+	vsftpd rsync stunnel dovecot squid mariadb git apache_php webrick puma
 	figures causes snapshots noise endings prometheus)
 
 if [ "$#" -eq 0 ]; then

@@ -1,6 +1,8 @@
 #!/bin/bash
 # squid before a server that it caches, and as a proxy with CONNECT: one process does all
 # by epoll, its helpers talk to it over socketpairs.
+# Functions are called by name, through within and load_start.
+# shellcheck disable=SC2317
 # shellcheck source-path=SCRIPTDIR source=lib.sh disable=SC1091
 . "$(dirname "$0")/lib.sh"
 

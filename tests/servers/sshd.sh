@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 
 PATH=$PATH:/usr/sbin
-need sshd ssh scp ssh-keygen
+need sshd ssh scp sftp ssh-keygen
 need_root
 case_begin sshd
 port=$(free_port)
@@ -115,6 +115,24 @@ copy() {
 copy "$tmp/big" "root@127.0.0.1:$tmp/up"
 copy "root@127.0.0.1:$tmp/up" "$tmp/down"
 [ "$(sha256sum <"$tmp/down")" = "$wanted" ] || fail "scp brought another file"
+rm "$tmp/up" "$tmp/down"
+# sftp in requests of odd sizes, and many files.
+mkdir "$tmp/many"
+for number in {1..60}; do
+	head -c $((number * 997)) "$tmp/big" >"$tmp/many/f$number"
+done
+timeout 30 sftp -q "${options[@]}" -P "$port" -B 7001 -R 9 -b - root@127.0.0.1 \
+	>"$tmp/log/sftp" 2>&1 <<END || fail "sftp: $(tail -n 1 "$tmp/log/sftp")"
+put $tmp/big $tmp/up
+get $tmp/up $tmp/down
+mkdir $tmp/there
+put -r $tmp/many $tmp/there
+rename $tmp/there/many $tmp/there/renamed
+get -r $tmp/there/renamed $tmp/back
+ls -l $tmp/there/renamed
+END
+[ "$(sha256sum <"$tmp/down")" = "$wanted" ] || fail "sftp brought another file"
+diff -r "$tmp/many" "$tmp/back" || fail "sftp brought other files"
 for number in 1 2 3 4; do
 	load_start "login$number" login 'echo done; exit 3'
 done
@@ -126,5 +144,5 @@ done
 
 server_stop TERM 0
 pass "sandboxed before the login, logins with a key, 16 MiB there and back" \
-	"$(load_figure cat rounds) times by hash and by scp," \
+	"$(load_figure cat rounds) times by hash, by scp and sftp," \
 	"$(load_figure short rounds) short sessions, 8000 lines echoed"
