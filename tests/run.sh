@@ -140,7 +140,7 @@ count_check "$status"
 
 one bench-programs 120 make -s -j2 bench-programs
 lines check-headers 120 make -s check-headers
-lines check-servers 480 make -s check-servers
+lines check-servers 720 make -s check-servers
 lines lint 300 make -s -k lint
 # The tarball's own check: enough of the tests to know that it is whole; all of them ran above.
 one distcheck 300 make -s -j2 distcheck TESTS=tests/exports.sh
