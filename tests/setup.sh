@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what building and testing need from Debian's packages.
 #
-#   tests/setup.sh build      compiler, autotools, cmocka
+#   tests/setup.sh build      compiler, autotools, cmocka, and what the weir command needs
 #   tests/setup.sh demo-http  what examples/demo.sh builds and measures with; likewise
 #                             demo-memcached and demo-mosquitto, each with its server
 #   tests/setup.sh test       that, and every real server, client and checker of tests/run.sh
@@ -12,7 +12,7 @@
 set -euo pipefail
 
 tool_packages=(autoconf automake build-essential libtool pkg-config)
-build_packages=("${tool_packages[@]}" libcmocka-dev)
+build_packages=("${tool_packages[@]}" libcmocka-dev libjansson-dev libncurses-dev)
 demo_packages=("${tool_packages[@]}" curl python3 strace)
 test_packages=(
 	"${build_packages[@]}" "${demo_packages[@]}"

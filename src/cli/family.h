@@ -1,0 +1,56 @@
+#ifndef WEIR_CLI_FAMILY_H
+#define WEIR_CLI_FAMILY_H
+/* cli/family: the families found, what they are asked, and what fits a TARGET.
+ *
+ * A family is who answered /metrics.json with the schema that is known. A place where nobody
+ * listens is no family; one that cannot be asked (no permission, no answer in time) costs one
+ * line on stderr. */
+#include "cli/find.h"
+#include <jansson.h>
+
+enum { FAMILY_TIMEOUT_MS = 2000 };
+
+struct family {
+	struct place *place; /* in `places` of its families */
+	json_t *metrics;     /* /metrics.json, the last that came */
+	const char *program; /* in `metrics` */
+	pid_t pid;           /* of its first process, as it numbers itself */
+	pid_t seen_pid; /* the same where its pid namespace is ours; else who listens, as
+	                       * we number it */
+};
+
+struct families {
+	struct family *at;
+	int nr;
+	int nr_unasked; /* sockets that could not be asked */
+	struct places places;
+};
+
+/* The families that fit `target` (a pid, a program's name, a socket's path; NULL: all), ordered
+ * by program and pid. END_FINE; END_NOTHING, or END_FAILED where a socket that was named cannot
+ * be asked, after one line on stderr. */
+int families_open(struct families *, const char *target);
+
+void families_close(struct families *);
+
+/* Asks all of them for a document at once. docs[i] is what family i answered, or NULL: JSON to
+ * be given back with json_decref(). */
+void families_ask(const struct families *, const char *target, json_t **docs);
+
+/* Likewise for text: to be freed. */
+void families_ask_text(const struct families *, const char *target, char **texts);
+
+/* Asks for /metrics.json again. A family that does not answer keeps its old one and its figure in
+ * `ended` is true. */
+void families_refresh(struct families *, bool *ended);
+
+/* Numbers and strings of an untrusted document: 0 or "" where there is none of that kind. */
+double json_figure(const json_t *object, const char *key);
+const char *json_word(const json_t *object, const char *key);
+
+/* A path as a string; what is no UTF-8 in it becomes '?', which JSON cannot say otherwise. */
+json_t *json_path(const char *path);
+
+/* One document on stdout with a line's end. END_FINE, or END_FAILED if that cannot be written. */
+int json_out(const json_t *doc);
+#endif

@@ -1,0 +1,324 @@
+#include "cli/find.h"
+#include "cli/cli.h"
+#include "cli/proc.h"
+#include "cli/text.h"
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static const char fresh_suffix[] = ".new"; /* while a socket is being given its place */
+
+/* Keeps fd, or closes it if the place is known. */
+static void
+keep(struct places *p, int fd, const struct stat *st, const char *path, pid_t via)
+{
+	for (int i = 0; i < p->nr; i++)
+		if (p->at[i].dev == st->st_dev && p->at[i].ino == st->st_ino) {
+			/* How its process numbers others is worth knowing. */
+			if (!p->at[i].via)
+				p->at[i].via = via;
+			close(fd);
+			return;
+		}
+	if (p->nr == p->cap) {
+		p->cap = p->cap ? 2 * p->cap : 16;
+		p->at = have(realloc(p->at, (size_t)p->cap * sizeof *p->at));
+	}
+	p->at[p->nr++] =
+		(struct place){ have(strdup(path)), fd, st->st_dev, st->st_ino, via };
+}
+
+/* The socket at `path` below the directory `root`, out of which no link leads. 0 or -errno. */
+static int
+add_below(struct places *p, int root, const char *path, const char *shown, pid_t via)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
+				.resolve = RESOLVE_IN_ROOT };
+	int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+		close(fd);
+		return -ENOTSOCK;
+	}
+	keep(p, fd, &st, shown, via);
+	return 0;
+}
+
+int
+places_add(struct places *p, const char *path)
+{
+	int fd = open(path, O_PATH | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0 || !S_ISSOCK(st.st_mode)) {
+		close(fd);
+		return -ENOTSOCK;
+	}
+	keep(p, fd, &st, path, 0);
+	return 0;
+}
+
+static bool
+digits(const char **s)
+{
+	const char *begin = *s;
+
+	while (isdigit((unsigned char)**s))
+		(*s)++;
+	return *s > begin;
+}
+
+bool
+find_fits(const char *pattern, const char *program, const char *name)
+{
+	for (; *pattern; pattern++) {
+		char word = *pattern;
+		bool is_word = word == '%' && pattern[1];
+
+		if (is_word)
+			word = *++pattern;
+		if (is_word && word == 'p') {
+			if (!digits(&name))
+				return false;
+		} else if (is_word && word == 'e') {
+			if (strncmp(name, program, strlen(program)) != 0)
+				return false;
+			name += strlen(program);
+		} else if (*name++ != word) {
+			return false;
+		}
+	}
+	for (int i = 0; i < 2 && *name == '.'; i++) {
+		name++;
+		if (!digits(&name))
+			return false;
+	}
+	return !*name;
+}
+
+/* ---- one directory ---- */
+
+struct pattern {
+	const char *name; /* for find_fits(); NULL: what a default socket is called */
+	const char *program;
+};
+
+/* Any program's PROGRAM.PID.sock, also with what is added where that is in use. */
+static bool
+default_name(const char *name)
+{
+	const char *last = NULL;
+
+	for (const char *s = strstr(name, ".sock"); s; s = strstr(s + 1, ".sock"))
+		last = s;
+	return last && find_fits("", "", last + strlen(".sock"));
+}
+
+/* What fits in `dir`, which is below `root`. */
+static void
+scan(struct places *p, int root, const char *prefix, const char *dir,
+     const struct pattern *pattern, pid_t via)
+{
+	/* A default directory that is a link is somebody's trick. */
+	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC |
+					 (pattern->name ? 0 : O_NOFOLLOW),
+				.resolve = RESOLVE_IN_ROOT };
+	int fd = (int)syscall(SYS_openat2, root, dir, &how, sizeof how);
+	DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
+	struct dirent *entry;
+
+	while (stream && (entry = readdir(stream))) {
+		struct text path = { 0 }, shown = { 0 };
+
+		if (pattern->name
+			    ? !find_fits(pattern->name, pattern->program, entry->d_name)
+			    : !default_name(entry->d_name))
+			continue;
+		text_add(&path, "%s/%s", dir, entry->d_name);
+		text_add(&shown, "%s%s", prefix, text_string(&path));
+		add_below(p, root, text_string(&path), text_string(&shown), via);
+		text_fini(&path);
+		text_fini(&shown);
+	}
+	if (stream)
+		closedir(stream);
+}
+
+static void
+scan_defaults(struct places *p, int root)
+{
+	static const struct pattern any = { NULL, NULL };
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	struct text dir = { 0 };
+	glob_t found = { 0 };
+
+	if (runtime && *runtime == '/') {
+		text_add(&dir, "%s/weir", runtime);
+		scan(p, root, "", text_string(&dir), &any, 0);
+		text_fini(&dir);
+	}
+	scan(p, root, "", "/run/weir", &any, 0);
+	glob("/run/user/*/weir", GLOB_NOSORT, NULL, &found);
+	glob("/tmp/weir-*", GLOB_NOSORT | GLOB_APPEND, NULL, &found);
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		scan(p, root, "", found.gl_pathv[i], &any, 0);
+	globfree(&found);
+}
+
+/* ---- one process ---- */
+
+struct search {
+	struct places *places;
+	pid_t pid;
+	int root;        /* the process's */
+	char prefix[32]; /* /proc/PID/root, "" where that is ours */
+	struct text unix_sockets;
+	struct text inodes; /* " 12 34 " of the sockets it has open */
+	bool found;
+};
+
+static void
+note_inode(const char *target, void *arg)
+{
+	struct search *s = arg;
+	unsigned long inode;
+
+	if (sscanf(target, "socket:[%lu]", &inode) == 1)
+		text_add(&s->inodes, "%lu ", inode);
+}
+
+static void
+add_listening(struct search *s, char *path)
+{
+	size_t len = strlen(path), suffix = sizeof fresh_suffix - 1;
+	struct text shown = { 0 };
+
+	/* The table knows the name it was bound by, which was then changed. */
+	if (len <= suffix || strcmp(path + len - suffix, fresh_suffix) != 0)
+		return;
+	path[len - suffix] = '\0';
+	text_add(&shown, "%s%s", s->prefix, path);
+	if (add_below(s->places, s->root, path, text_string(&shown), s->pid) == 0)
+		s->found = true;
+	text_fini(&shown);
+}
+
+/* Lines of /proc/net/unix: Num RefCount Protocol Flags Type St Inode Path. */
+static void
+look_at_table(struct search *s)
+{
+	char *line, *rest = NULL;
+
+	text_add(&s->inodes, " ");
+	proc_descriptors(s->pid, note_inode, s);
+	if (!proc_read(s->pid, "net/unix", &s->unix_sockets) || !s->unix_sockets.at)
+		return;
+	for (line = strtok_r(s->unix_sockets.at, "\n", &rest); line;
+	     line = strtok_r(NULL, "\n", &rest)) {
+		unsigned flags, type;
+		char inode[32], word[40], *path = strchr(line, '/');
+
+		if (!path || sscanf(line, "%*s %*s %*s %x %x %*s %31s", &flags, &type,
+				    inode) != 3)
+			continue;
+		snprintf(word, sizeof word, " %s ", inode);
+		if (flags & 1 << 16 && type == 1 &&
+		    strstr(text_string(&s->inodes), word))
+			add_listening(s, path);
+	}
+}
+
+static void
+look_where_told(struct search *s)
+{
+	struct text value = { 0 }, program = { 0 };
+	char *slash;
+
+	if (proc_variable(s->pid, "STREAM_METRICS_SOCKET", &value) && value.at &&
+	    value.at[0] == '/') {
+		proc_program(s->pid, &program);
+		slash = strrchr(value.at, '/');
+		*slash = '\0';
+		scan(s->places, s->root, s->prefix, *value.at ? value.at : "/",
+		     &(struct pattern){ slash + 1, text_string(&program) }, s->pid);
+	}
+	text_fini(&value);
+	text_fini(&program);
+}
+
+static bool
+same_root(pid_t pid, int root)
+{
+	struct stat its, ours;
+
+	return proc_same_namespace(pid, getpid(), "mnt") && fstat(root, &its) == 0 &&
+	       stat("/", &ours) == 0 && its.st_dev == ours.st_dev &&
+	       its.st_ino == ours.st_ino;
+}
+
+static void
+look_at(pid_t pid, void *arg)
+{
+	struct search s = { .places = arg, .pid = pid };
+	char root[32];
+
+	if (!proc_maps(pid, "libweir.so"))
+		return;
+	snprintf(root, sizeof root, "/proc/%d/root", (int)pid);
+	s.root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (s.root < 0)
+		return;
+	if (!same_root(pid, s.root))
+		snprintf(s.prefix, sizeof s.prefix, "%s", root);
+	look_at_table(&s);
+	if (!s.found)
+		look_where_told(&s);
+	close(s.root);
+	text_fini(&s.unix_sockets);
+	text_fini(&s.inodes);
+}
+
+void
+places_find(struct places *p)
+{
+	int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct rlimit limit;
+
+	/* Each family takes two descriptors. */
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (root >= 0) {
+		scan_defaults(p, root);
+		close(root);
+	}
+	proc_each(look_at, p);
+}
+
+void
+places_fini(struct places *p)
+{
+	for (int i = 0; i < p->nr; i++) {
+		close(p->at[i].fd);
+		free(p->at[i].path);
+	}
+	free(p->at);
+	*p = (struct places){ 0 };
+}
