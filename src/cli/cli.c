@@ -92,7 +92,7 @@ options_read(const struct verb *verb, int argc, char **argv, bool *json,
 				argv[++nr] = argv[i];
 			break;
 		}
-		if (argv[i][0] != '-' || !argv[i][1]) {
+		if (argv[i][0] != '-' || !argv[i][1] || (nr && verb->takes_command)) {
 			argv[++nr] = argv[i];
 			continue;
 		}

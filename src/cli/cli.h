@@ -31,11 +31,12 @@ struct verb {
 	const char *arguments; /* as in its usage line */
 	const char *summary;   /* one line, for the list of verbs */
 	const char *manual;    /* what `weir help NAME` says below the usage line */
-	int (*run)(int argc,
-		   char **argv); /* argv[0] is the verb; returns an exit status */
+	bool takes_command; /* what follows its first operand is no option of its own */
+	/* argv[0] is the verb; returns an exit status. */
+	int (*run)(int argc, char **argv);
 };
 
-extern const struct verb verb_ps, verb_targets;
+extern const struct verb verb_check, verb_ps, verb_run, verb_targets;
 
 /* The verb of that name, or NULL. */
 const struct verb *verb_find(const char *name);

@@ -85,14 +85,15 @@ why(const struct http_get *get)
 
 /* Takes a place for a family if it answers. */
 static void
-meet(struct families *f, struct place *place, struct http_get *get)
+meet(struct families *f, struct place *place, struct http_get *get, bool loud)
 {
 	json_t *doc = parse(get, "weir.metrics/1");
 	struct family *family = &f->at[f->nr];
 
 	if (!doc) {
 		if (get->error != -ECONNREFUSED && get->error != -ENOENT) {
-			complain("%s: %s", place->path, why(get));
+			if (loud)
+				complain("%s: %s", place->path, why(get));
 			f->nr_unasked++;
 		}
 		return;
@@ -138,18 +139,22 @@ by_program_and_pid(const void *a, const void *b)
 			: (x->seen_pid > y->seen_pid) - (x->seen_pid < y->seen_pid);
 }
 
-static bool
-has_process(const struct family *f, pid_t pid)
+bool
+family_has(const struct family *f, pid_t pid)
 {
+	pid_t own = proc_own_number(pid), via = f->place->via;
 	json_t *process;
 	size_t i;
 
-	if (f->seen_pid == pid || f->pid == pid || f->place->via == pid)
+	if (f->seen_pid == pid || via == pid)
 		return true;
+	/* The family's numbers are those of its own pid namespace. */
+	if (!proc_same_namespace(via ? via : getpid(), pid, "pid"))
+		return false;
 	json_array_foreach(
 		json_object_get(f->metrics, "processes"), i,
 		process) if (strcmp(json_word(process, "state"), "live") == 0 &&
-			     (pid_t)json_figure(process, "pid") == pid) return true;
+			     (pid_t)json_figure(process, "pid") == own) return true;
 	return false;
 }
 
@@ -163,7 +168,7 @@ choose(struct families *f, const char *target)
 
 	for (int i = 0; i < f->nr; i++) {
 		if (strcmp(f->at[i].program, target) == 0 ||
-		    (is_pid && has_process(&f->at[i], (pid_t)pid)))
+		    (is_pid && family_has(&f->at[i], (pid_t)pid)))
 			f->at[nr++] = f->at[i];
 		else
 			json_decref(f->at[i].metrics);
@@ -171,32 +176,47 @@ choose(struct families *f, const char *target)
 	f->nr = nr;
 }
 
+/* Who of the places answers. */
+static void
+meet_all(struct families *f, bool loud)
+{
+	int nr = f->places.nr;
+	struct http_get *gets;
+
+	f->at = have(calloc((size_t)nr + 1, sizeof *f->at));
+	gets = ask(f, nr, "/metrics.json");
+	for (int i = 0; i < nr; i++)
+		meet(f, &f->places.at[i], &gets[i], loud);
+	forget(gets, nr);
+	qsort(f->at, (size_t)f->nr, sizeof *f->at, by_program_and_pid);
+}
+
+void
+families_find(struct families *f, bool loud)
+{
+	places_find(&f->places);
+	meet_all(f, loud);
+}
+
 int
 families_open(struct families *f, const char *target)
 {
 	bool is_path = target && strchr(target, '/');
-	int error = is_path ? places_add(&f->places, target) : 0, nr;
-	struct http_get *gets;
+	int error = is_path ? places_add(&f->places, target) : 0;
 
 	if (error) {
 		complain("%s: %s", target,
 			 error == -ENOTSOCK ? "this is no socket" : strerror(-error));
 		return error == -EACCES ? END_FAILED : END_NOTHING;
 	}
-	if (!is_path)
-		places_find(&f->places);
-	nr = f->places.nr;
-	f->at = have(calloc((size_t)nr + 1, sizeof *f->at));
-	gets = ask(f, nr, "/metrics.json");
-	for (int i = 0; i < nr; i++)
-		meet(f, &f->places.at[i], &gets[i]);
-	forget(gets, nr);
+	if (is_path)
+		meet_all(f, true);
+	else
+		families_find(f, true);
 	if (target && !is_path)
 		choose(f, target);
-	if (f->nr) {
-		qsort(f->at, (size_t)f->nr, sizeof *f->at, by_program_and_pid);
+	if (f->nr)
 		return END_FINE;
-	}
 	if (is_path && f->nr_unasked)
 		return END_FAILED;
 	if (target)

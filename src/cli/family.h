@@ -26,12 +26,18 @@ struct families {
 	struct places places;
 };
 
+/* All of them. Those that cannot be asked are named on stderr if `loud`. */
+void families_find(struct families *, bool loud);
+
 /* The families that fit `target` (a pid, a program's name, a socket's path; NULL: all), ordered
  * by program and pid. END_FINE; END_NOTHING, or END_FAILED where a socket that was named cannot
  * be asked, after one line on stderr. */
 int families_open(struct families *, const char *target);
 
 void families_close(struct families *);
+
+/* True if the process, by the number it has here, is a living one of the family. */
+bool family_has(const struct family *, pid_t pid);
 
 /* Asks all of them for a document at once. docs[i] is what family i answered, or NULL: JSON to
  * be given back with json_decref(). */

@@ -6,10 +6,14 @@
 
 static int run_help(int argc, char **argv);
 
-static const struct verb verb_help = { "help", "[VERB]", "show a verb's manual",
-				       "Without a verb: the list of them.\n", run_help };
+static const struct verb verb_help = {
+	"help", "[VERB]", "show a verb's manual", "Without a verb: the list of them.\n",
+	false,  run_help
+};
 
-static const struct verb *const verbs[] = { &verb_ps, &verb_targets, &verb_help, NULL };
+static const struct verb *const verbs[] = {
+	&verb_run, &verb_check, &verb_ps, &verb_targets, &verb_help, NULL,
+};
 
 const struct verb *
 verb_find(const char *name)

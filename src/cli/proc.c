@@ -145,6 +145,29 @@ proc_program(pid_t pid, struct text *out)
 	text_fini(&line);
 }
 
+pid_t
+proc_own_number(pid_t pid)
+{
+	struct text status = { 0 };
+	const char *line;
+	pid_t own = pid;
+
+	if (proc_read(pid, "status", &status) &&
+	    (line = strstr(text_string(&status), "\nNSpid:"))) {
+		/* One number for each namespace, the innermost last. */
+		line += strlen("\nNSpid:");
+		for (char *end; *line && *line != '\n'; line = end) {
+			long n = strtol(line, &end, 10);
+
+			if (end == line)
+				break;
+			own = (pid_t)n;
+		}
+	}
+	text_fini(&status);
+	return own;
+}
+
 bool
 proc_same_namespace(pid_t a, pid_t b, const char *kind)
 {

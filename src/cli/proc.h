@@ -32,6 +32,9 @@ bool proc_variable(pid_t pid, const char *name, struct text *out);
 /* The base name of argv[0], what the library takes for the program; "" if unknown. */
 void proc_program(pid_t pid, struct text *out);
 
+/* The number that a process has in its own pid namespace; `pid` where that is unknown. */
+pid_t proc_own_number(pid_t pid);
+
 /* True if both live in the same namespace of the kind ("mnt", "net", "pid"), as far as one may
  * look: what cannot be looked at is taken for the same. */
 bool proc_same_namespace(pid_t a, pid_t b, const char *kind);

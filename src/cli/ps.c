@@ -124,7 +124,9 @@ run_targets(int argc, char **argv)
 }
 
 const struct verb verb_ps = {
-	"ps", "[-j|--json]", "list the families: servers that run under the library",
+	"ps",
+	"[-j|--json]",
+	"list the families: servers that run under the library",
 	"A family is the processes of one server. They have one metrics socket, and it\n"
 	"is looked for in the default directories of all users and, for each process\n"
 	"that maps libweir.so and that you may inspect, where that process has it. A\n"
@@ -136,14 +138,18 @@ const struct verb verb_ps = {
 	"\n"
 	"Exit status: 0, or 3 where no family was found. Sockets that may not be asked\n"
 	"are named on stderr.\n",
+	false,
 	run_ps
 };
 
 const struct verb verb_targets = {
-	"targets", "[-j|--json]", "list the sockets for Prometheus' file_sd",
+	"targets",
+	"[-j|--json]",
+	"list the sockets for Prometheus' file_sd",
 	"For scrapers that speak Unix sockets: each target has a label __unix_socket__\n"
 	"with the path, and program and pid. Always JSON.\n"
 	"\n"
 	"Exit status: 0, or 3 where no family was found, with an empty list.\n",
+	false,
 	run_targets
 };

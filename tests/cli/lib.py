@@ -57,11 +57,11 @@ def within(what, seconds=LIMIT):
 
 
 class Server:
-    """server.py under the library. `prefix` runs before it, `args` go to it."""
+    """server.py under the library, or natively. `prefix` runs before it, `args` go to it."""
 
-    def __init__(self, *args, prefix=(), preload=LIB, python=PYTHON, **variables):
+    def __init__(self, *args, prefix=(), native=False, python=PYTHON, **variables):
         env = clean_environment(**variables)
-        command = ["env", f"LD_PRELOAD={preload}"] if preload else []
+        command = [] if native else ["env", f"LD_PRELOAD={LIB}"]
         self.process = subprocess.Popen(
             [*prefix, *command, python, os.path.join(HERE, "server.py"), *args], env=env,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
@@ -82,17 +82,23 @@ class Server:
         self.clients.append(c)
         return c
 
-    def ask(self, client, word, number):
-        client.sendall(f"{word} {number}\n".encode())
+    def say(self, client, word, what):
+        client.sendall(f"{word} {what}\n".encode())
+
+    def ask(self, client, word, what):
+        """The reply, without its newline."""
+        self.say(client, word, what)
+        got = b""
+        while not got.endswith(b"\n"):
+            more = client.recv(4096)
+            assert more, "the server closed the connection"
+            got += more
+        return got[:-1].decode()
 
     def turns(self, client, nr=20, pieces=8):
         """A dialogue, every reply read to its end."""
         for _ in range(nr):
-            self.ask(client, "pieces", pieces)
-            got = b""
-            while not got.endswith(b"\n"):
-                got += client.recv(4096)
-            assert len(got) == 10 * pieces + 1
+            assert len(self.ask(client, "pieces", pieces)) == 10 * pieces
 
     def __enter__(self):
         return self

@@ -3,7 +3,13 @@
 It prints its port. Each connection has a thread and sends lines:
     pieces N       the reply is N writes of 10 bytes and a newline
     big N          N bytes, which block where the client does not read
+    dup N          its descriptor is duplicated, N times
+    ring N         N io_urings are set up
+    load PATH      a library is loaded with RTLD_DEEPBIND and its function f called
+All but big end their reply with a newline.
 """
+import ctypes
+import os
 import socket
 import sys
 import threading
@@ -13,13 +19,38 @@ def serve(conn):
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
     with conn, conn.makefile("rb") as lines:
         for line in lines:
-            word, number = line.split()
-            if word == b"pieces":
-                for _ in range(int(number)):
-                    conn.send(b"0123456789")
+            word, what = line.split()
+            DO[word.decode()](conn, what.decode())
+            if word != b"big":
                 conn.send(b"\n")
-            else:
-                conn.sendall(bytes(int(number)))
+
+
+def pieces(conn, number):
+    for _ in range(int(number)):
+        conn.send(b"0123456789")
+
+
+def big(conn, number):
+    conn.sendall(bytes(int(number)))
+
+
+def dup(conn, number):
+    for _ in range(int(number)):
+        os.dup(conn.fileno())
+
+
+def ring(conn, number):
+    parameters = ctypes.create_string_buffer(120)
+    for _ in range(int(number)):
+        if ctypes.CDLL(None, use_errno=True).syscall(425, 1, parameters) < 0:
+            conn.send(f"errno {ctypes.get_errno()}".encode())
+
+
+def load(_, path):
+    ctypes.CDLL(path, mode=os.RTLD_NOW | os.RTLD_DEEPBIND).f()
+
+
+DO = {"pieces": pieces, "big": big, "dup": dup, "ring": ring, "load": load}
 
 
 def main():

@@ -1,0 +1,333 @@
+/* weir run: starts a program with the library, or says why that cannot work. */
+#include "cli/cli.h"
+#include "cli/elf.h"
+#include "cli/program.h"
+#include "cli/text.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#ifndef WEIR_LIBRARY /* the build says where it installs */
+#define WEIR_LIBRARY "/usr/local/lib/weir/libweir.so"
+#endif
+
+enum { END_NOT_EXECUTABLE = 126, END_NOT_FOUND = 127 }; /* as env(1) */
+
+static bool
+refuse(const char *what, const char *why)
+{
+	complain("run: %s %s", what, why);
+	return false;
+}
+
+/* ---- options ---- */
+
+/* A chunk's size, by the rules of the library's variables. */
+static bool
+is_chunk(const char *value)
+{
+	unsigned long n, unit = 1;
+	char *end;
+
+	if (*value < '0' || *value > '9')
+		return false;
+	n = strtoul(value, &end, 10);
+	if (*end == 'k' || *end == 'K')
+		unit = 1024;
+	else if (*end == 'm' || *end == 'M')
+		unit = 1048576;
+	if (unit > 1)
+		end++;
+	return !*end && n <= 1048576 / unit && (n == 0 || n * unit >= 1024);
+}
+
+static bool
+is_delay(const char *value)
+{
+	long n;
+
+	return number_read(value, 0, 1000000, &n);
+}
+
+static bool
+is_socket(const char *value)
+{
+	for (const char *s = strchr(value, '%'); s; s = strchr(s + 2, '%'))
+		if (s[1] != 'e' && s[1] != 'p' && s[1] != '%')
+			return false;
+	return *value;
+}
+
+/* Options that set variables: of a value, or of one that is fixed. */
+static const struct setting {
+	const char *option;
+	bool (*is_good)(const char *value);
+	const char *wanted; /* what a good value is; or the fixed one */
+	const char *variables[2];
+} settings[] = { { "--chunk",
+		   is_chunk,
+		   "0, or a size from 1024 to 1M",
+		   { "STREAM_REQUEST_CHUNK_SIZE", "STREAM_RESPONSE_CHUNK_SIZE" } },
+		 { "--request-chunk",
+		   is_chunk,
+		   "0, or a size from 1024 to 1M",
+		   { "STREAM_REQUEST_CHUNK_SIZE" } },
+		 { "--response-chunk",
+		   is_chunk,
+		   "0, or a size from 1024 to 1M",
+		   { "STREAM_RESPONSE_CHUNK_SIZE" } },
+		 { "--no-pool", NULL, "0", { "STREAM_BUFFER_POOL_ENABLED" } },
+		 { "--observe",
+		   NULL,
+		   "0",
+		   { "STREAM_REQUEST_CHUNK_SIZE", "STREAM_RESPONSE_CHUNK_SIZE" } },
+		 { "--delay",
+		   is_delay,
+		   "microseconds from 0 to 1000000",
+		   { "STREAM_FLUSH_DELAY_US" } },
+		 { "--socket",
+		   is_socket,
+		   "a path, or off; %e, %p and %% are its only words",
+		   { "STREAM_METRICS_SOCKET" } },
+		 { 0 } };
+
+static void
+set(const struct setting *s, const char *value)
+{
+	for (int i = 0; i < 2 && s->variables[i]; i++)
+		if (setenv(s->variables[i], value, 1) < 0)
+			have(NULL);
+}
+
+static const struct setting *
+setting_of(const char *word, size_t len)
+{
+	for (const struct setting *s = settings; s->option; s++)
+		if (strlen(s->option) == len && strncmp(s->option, word, len) == 0)
+			return s;
+	return NULL;
+}
+
+/* Takes one option. The number of words it had; 0 after a complaint. */
+static int
+take_option(char **argv)
+{
+	size_t len = strcspn(argv[0], "=");
+	const struct setting *s = setting_of(argv[0], len);
+	const char *value = argv[0][len] ? argv[0] + len + 1 : argv[1];
+	int words = argv[0][len] ? 1 : 2;
+
+	if (!s) {
+		refuse(argv[0], "is no option; see weir help run");
+		return 0;
+	}
+	if (!s->is_good) {
+		if (argv[0][len]) {
+			refuse(s->option, "takes no value");
+			return 0;
+		}
+		set(s, s->wanted);
+		return 1;
+	}
+	if (!value || !s->is_good(value)) {
+		complain("run: %s %s: this must be %s", s->option,
+			 value ? value : "(nothing)", s->wanted);
+		return 0;
+	}
+	set(s, value);
+	return words;
+}
+
+/* ---- the library ---- */
+
+static const char *
+library_path(void)
+{
+	const char *told = getenv("WEIR_LIB");
+
+	return told && *told ? told : WEIR_LIBRARY;
+}
+
+static bool
+library_good(const char *path)
+{
+	struct statvfs fs;
+	struct elf elf;
+	int ret = elf_read(path, &elf);
+
+	if (ret == -ENOEXEC || ret == -EBADMSG || (!ret && (!elf.ours || !elf.shared)))
+		return refuse(path,
+			      "is no library for this machine: install weir again");
+	if (ret < 0) {
+		complain("run: the library %s cannot be read (%s): install it, or say in "
+			 "WEIR_LIB where it is",
+			 path, strerror(-ret));
+		return false;
+	}
+	/* These part the entries of LD_PRELOAD, and there is no way to write them otherwise. */
+	if (strpbrk(path, ": \t\n"))
+		return refuse(
+			path,
+			"cannot be preloaded, as its path has a space or a colon: put "
+			"it elsewhere");
+	if (*path != '/')
+		return refuse(path, "must be named by a whole path");
+	if (statvfs(path, &fs) == 0 && fs.f_flag & ST_NOEXEC)
+		return refuse(path,
+			      "lies on a file system mounted noexec: put it elsewhere");
+	return true;
+}
+
+static bool
+same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
+}
+
+/* Adds the library behind what is preloaded already: a sanitizer's has to come first. */
+static bool
+preload(const char *path)
+{
+	const char *old = getenv("LD_PRELOAD"), *slash;
+	struct text all = { 0 };
+	bool there = false, good = true;
+	char *copy = have(strdup(old ? old : "")), *rest = NULL;
+
+	for (char *s = strtok_r(copy, ": \t\n", &rest); s;
+	     s = strtok_r(NULL, ": \t\n", &rest)) {
+		slash = strrchr(s, '/');
+		there = there || same_file(s, path);
+		if (!same_file(s, path) &&
+		    strcmp(slash ? slash + 1 : s, "libweir.so") == 0) {
+			refuse(s,
+			       "is in LD_PRELOAD already, and is another library than this "
+			       "command's: unset LD_PRELOAD");
+			good = false;
+		}
+	}
+	free(copy);
+	if (!there) {
+		text_add(&all, "%s%s%s", old ? old : "", old && *old ? ":" : "", path);
+		if (setenv("LD_PRELOAD", text_string(&all), 1) < 0)
+			have(NULL);
+	}
+	text_fini(&all);
+	return good;
+}
+
+static bool
+enabled(void)
+{
+	static const char *const off[] = { "0", "off", "no", "false" };
+	const char *value = getenv("STREAM_ENABLED");
+
+	for (int i = 0; value && i < 4; i++)
+		if (strcasecmp(value, off[i]) == 0)
+			return refuse("STREAM_ENABLED",
+				      "is off in the environment: unset it");
+	return true;
+}
+
+/* ---- the verb ---- */
+
+/* Does not come back where the program starts. */
+static int
+start(const char *path, char **argv)
+{
+	execv(path, argv);
+	if (errno == ENOEXEC) {
+		/* As execvp does with what has no "#!". */
+		int nr = 0;
+		char **shell;
+
+		while (argv[nr])
+			nr++;
+		shell = have(calloc((size_t)nr + 2, sizeof(char *)));
+		shell[0] = (char[]){ "/bin/sh" };
+		shell[1] = have(strdup(path));
+		memcpy(shell + 2, argv + 1, (size_t)nr * sizeof(char *));
+		execv(shell[0], shell);
+	}
+	complain("run: %s: %s", path, strerror(errno));
+	return errno == ENOENT ? END_NOT_FOUND : END_NOT_EXECUTABLE;
+}
+
+static int
+run_run(int argc, char **argv)
+{
+	const char *library = library_path();
+	struct program program;
+	int i = 1, ret;
+
+	while (i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0) {
+		int words;
+
+		if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+			printf("usage: weir run %s\n\n%s", verb_run.arguments,
+			       verb_run.manual);
+			return END_FINE;
+		}
+		words = take_option(argv + i);
+		if (!words)
+			return END_REFUSED;
+		i += words;
+	}
+	i += i < argc && strcmp(argv[i], "--") == 0;
+	if (i >= argc) {
+		usage(&verb_run);
+		return END_REFUSED;
+	}
+	program_look(argv[i], &program);
+	if (program.obstacle != OBSTACLE_NONE) {
+		complain("run: %s", text_string(&program.why));
+		ret = program.obstacle == OBSTACLE_MISSING     ? END_NOT_FOUND
+		      : program.obstacle == OBSTACLE_FORBIDDEN ? END_NOT_EXECUTABLE
+							       : END_REFUSED;
+	} else if (!library_good(library) || !preload(library) || !enabled()) {
+		ret = END_REFUSED;
+	} else {
+		if (program.uring)
+			complain("run: %s uses io_uring: what it sends that way is not seen",
+				 program.path);
+		ret = start(program.path, argv + i);
+	}
+	program_fini(&program);
+	return ret;
+}
+
+const struct verb verb_run = {
+	"run",
+	"[--chunk N] [--request-chunk N] [--response-chunk N] [--no-pool] [--observe]\n"
+	"                [--delay US] [--socket PATH] [--] COMMAND [ARGUMENT...]",
+	"start a server under the library",
+	"Sets the library's variables, adds the library to LD_PRELOAD and executes the\n"
+	"command in its own place, or refuses where that cannot work: a static, Go,\n"
+	"set-user-ID or file-capability program, another libc, a library that is not\n"
+	"there. For a server that root starts as another user, put weir run behind what\n"
+	"changes the user: sudo -u www weir run server.\n"
+	"\n"
+	"  --chunk N            size of the chunks of both directions: 1024 to 1M (K and M\n"
+	"                       may be used); 0 watches and gathers nothing\n"
+	"  --request-chunk N    of what accepted sockets receive\n"
+	"  --response-chunk N   of what accepted sockets send\n"
+	"  --no-pool            allocate each chunk when it is needed\n"
+	"  --observe            watch only: the same as --chunk 0\n"
+	"  --delay US           the longest that a byte may be held: 0 to 1000000\n"
+	"  --socket PATH        the metrics socket; %e is the program, %p its pid; or off\n"
+	"\n"
+	"Other variables of the library are taken from the environment; libweir(8) and the\n"
+	"README list them. WEIR_LIB names another library than the installed one.\n"
+	"\n"
+	"Exit status: the command's; 125 where weir refuses, 126 where the command cannot\n"
+	"be executed, 127 where there is none.\n",
+	true,
+	run_run
+};
