@@ -29,7 +29,7 @@ skip() { # skip TEXT WHY
 }
 empty() { [[ ! -s $1 ]]; }
 
-echo "1..7"
+echo "1..8"
 
 sort -u "$list" | cmp -s - "$list"
 result $? "src/libweir.sym is sorted, each name once"

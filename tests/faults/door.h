@@ -3,13 +3,12 @@
 #ifndef FAULTS_DOOR_H
 #define FAULTS_DOOR_H
 
-#include <pthread.h>
+#include <dlfcn.h>
 
 /* faulty.c defines the one that counts. */
 #pragma weak sys_call
 
-int faulty_thread(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *),
-		  void *arg);
-#define pthread_create faulty_thread
+void *faulty_dlsym(void *handle, const char *name);
+#define dlsym faulty_dlsym
 
 #endif

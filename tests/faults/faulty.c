@@ -11,13 +11,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
 #include "../raw_call.h"
 #include "door.h"
 
-#undef pthread_create
+#undef dlsym
 
 enum { NR_KINDS = 250, MOST_IOV = 16, SHORT = -1, THREAD = 2000 };
 
@@ -178,11 +179,27 @@ sys_call(long nr, long a, long b, long c, long d, long e, long f)
 	return -table->error;
 }
 
-int
-faulty_thread(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *),
-	      void *arg)
+static int (*libc_clone)(int (*)(void *), void *, int, void *, ...);
+
+static int
+faulty_clone(int (*run)(void *), void *stack, int flags, void *arg, void *ptid,
+	     void *tls, void *ctid)
 {
-	if (table && fails(KIND(THREAD, 0)))
-		return (int)table->error;
-	return pthread_create(thread, attr, run, arg);
+	if (table && fails(KIND(THREAD, 0))) {
+		errno = (int)table->error;
+		return -1;
+	}
+	return libc_clone(run, stack, flags, arg, ptid, tls, ctid);
+}
+
+void *
+faulty_dlsym(void *handle, const char *name)
+{
+	void *found = dlsym(handle, name), *ours;
+
+	if (strcmp(name, "clone") != 0)
+		return found;
+	*(void **)&libc_clone = found;
+	*(__typeof__(faulty_clone) **)&ours = faulty_clone;
+	return ours;
 }

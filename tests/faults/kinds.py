@@ -18,16 +18,18 @@ GENERIC = {
     "newfstatat": 79, "exit_group": 94, "waitid": 95, "unshare": 97, "futex": 98,
     "nanosleep": 101, "timer_create": 107, "timer_settime": 110, "timer_delete": 111,
     "sched_yield": 124, "kill": 129, "tgkill": 131, "sigaltstack": 132,
-    "rt_sigtimedwait": 137, "prctl": 167, "getpid": 172, "getppid": 173, "geteuid": 175,
+    "rt_sigprocmask": 135, "rt_sigtimedwait": 137, "prctl": 167, "getpid": 172, "getppid": 173, "geteuid": 175,
     "gettid": 178, "socket": 198, "bind": 200, "listen": 201, "connect": 203,
     "getsockname": 204, "getpeername": 205, "setsockopt": 208, "getsockopt": 209,
-    "shutdown": 210, "sendmsg": 211, "recvmsg": 212, "munmap": 215, "mmap": 222,
+    "shutdown": 210, "sendmsg": 211, "recvmsg": 212, "munmap": 215, "mmap": 222, "mprotect": 226,
+   
     "madvise": 233, "accept4": 242, "prlimit64": 261, "sendmmsg": 269,
     "sched_setattr": 274, "sched_getattr": 275, "renameat2": 276, "membarrier": 283,
     "close_range": 436,
 }
 X86_64 = {
-    "read": 0, "write": 1, "close": 3, "mmap": 9, "munmap": 11, "ioctl": 16,
+    "read": 0, "write": 1, "close": 3, "mmap": 9, "mprotect": 10, "munmap": 11,
+    "rt_sigprocmask": 14, "ioctl": 16,
     "sched_yield": 24, "madvise": 28, "nanosleep": 35, "getpid": 39, "socket": 41,
     "connect": 42, "sendmsg": 46, "recvmsg": 47, "shutdown": 48, "bind": 49, "listen": 50,
     "getsockname": 51, "getpeername": 52, "setsockopt": 54, "getsockopt": 55, "kill": 62,
@@ -43,7 +45,7 @@ X86_64 = {
 NUMBERS = {name: nr for nr, name in
            ((nr, name) for name, nr in
             (X86_64 if platform.machine() == "x86_64" else GENERIC).items())}
-NAMES = {nr: name for name, nr in NUMBERS.items()} | {THREAD: "pthread_create"}
+NAMES = {nr: name for name, nr in NUMBERS.items()} | {THREAD: "clone"}
 
 USES = {
     "recvmsg": {0: "", socket.MSG_PEEK: "peek", socket.MSG_TRUNC: "drop"},
@@ -125,7 +127,9 @@ ERRORS = {
     "getpeername": "ENOBUFS",
     "shutdown": "ENOTCONN",
     "getcwd": "ENOENT",
-    "pthread_create": "EAGAIN ENOMEM EPERM",
+    "clone": "EAGAIN ENOMEM EPERM",
+    "mprotect": "ENOMEM EPERM",
+    "rt_sigprocmask": "EPERM",
 }
 
 
@@ -157,7 +161,7 @@ def number(error):
 def word(name):
     """The word of a kind by its name; "all" is every use of a call."""
     call, _, use = name.partition(" ")
-    nr = THREAD if call == "pthread_create" else NUMBERS[call]
+    nr = THREAD if call == "clone" else NUMBERS[call]
     if "/" in use:
         level, option = use.split("/")
         value = int(level) << 16 | int(option)
