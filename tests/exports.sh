@@ -83,6 +83,7 @@ result $? "no floor below interpose calls a hooked name, malloc or errno" "$work
 # what has none, and what is called at the start of the process and by the program's own threads alone.
 cat >"$work/allowed" <<'END'
 _GLOBAL_OFFSET_TABLE_
+__libc_single_threaded
 clock_gettime
 fnmatch
 memchr

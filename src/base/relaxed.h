@@ -11,10 +11,14 @@
  *                                   once, so not where it must be the same each time.
  *   quick_count(&x)                 one more, in one instruction and not atomic: where threads meet,
  *                                   some may be lost
+ *   plain_add(&x, n)                to a count that only the caller's thread writes: no lock, but one
+ *                                   instruction, so a handler of it loses nothing; plain_add32 too;
+ *   plain_less32(&x)                one less, and whether that is below 0
  *   fence_full()                    a full barrier, for two sides of which each says something
  *                                   and then looks at what the other has said
  *
  * Threads: any. Signals: safe. */
+#include <stdbool.h>
 #include <stdint.h>
 
 /* gcc says it by a macro, clang by a feature. */
@@ -45,6 +49,39 @@ quick_count(uint32_t *x)
 	__asm__("addl $1, %0" : "+m"(*x) : : "cc");
 #else
 	relaxed_set(*x, relaxed(*x) + 1);
+#endif
+}
+
+static inline void
+plain_add(uint64_t *x, uint64_t n)
+{
+#if defined(__x86_64__) && !defined(WEIR_TSAN)
+	__asm__("addq %1, %0" : "+m"(*x) : "er"(n) : "cc");
+#else
+	__atomic_fetch_add(x, n, __ATOMIC_RELAXED);
+#endif
+}
+
+static inline void
+plain_add32(int32_t *x, int32_t n)
+{
+#if defined(__x86_64__) && !defined(WEIR_TSAN)
+	__asm__("addl %1, %0" : "+m"(*x) : "er"(n) : "cc");
+#else
+	__atomic_fetch_add(x, n, __ATOMIC_RELAXED);
+#endif
+}
+
+static inline bool
+plain_less32(int32_t *x)
+{
+#if defined(__x86_64__) && !defined(WEIR_TSAN)
+	bool below;
+
+	__asm__("subl $1, %0" : "+m"(*x), "=@ccs"(below));
+	return below;
+#else
+	return __atomic_sub_fetch(x, 1, __ATOMIC_RELAXED) < 0;
 #endif
 }
 

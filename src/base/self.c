@@ -10,8 +10,19 @@ void (*self_vfork_over)(void);
 
 union process_page process_page __attribute__((aligned(PROCESS_PAGE)));
 
+/* Of libc: sys/single_threaded.h, which older ones lack. */
+extern char __libc_single_threaded __attribute__((weak));
+static const char no;
+const char *self_alone = &no;
+
 /* In ordinary memory, so that a child's number differs from its parent's. */
 static uint32_t generations;
+
+void
+self_never_alone(void)
+{
+	__atomic_store_n(&self_alone, &no, __ATOMIC_RELAXED);
+}
 
 bool
 self_init(void)
@@ -19,6 +30,8 @@ self_init(void)
 	bool wiped = sys_wipe_on_fork(&process_page, sizeof(process_page)) >= 0;
 
 	process->generation = ++generations;
+	if (&__libc_single_threaded)
+		self_alone = &__libc_single_threaded;
 	/* A filter that was there before us may refuse even these: threads would all be one. */
 	return wiped && sys_getpid() > 0 && sys_gettid() > 0;
 }

@@ -9,6 +9,7 @@
  *
  * Threads: own record only. Signals: safe. */
 #include "base/lock.h"
+#include "base/relaxed.h"
 #include "base/sys.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -108,6 +109,20 @@ extern union process_page { /* wiped in a child of any fork */
 	char page[PROCESS_PAGE];
 } process_page HIDDEN;
 static struct process *const process = &process_page.process;
+
+/* Where libc says (not 0) that the program has one thread; else where a 0 stands. */
+extern const char *self_alone HIDDEN;
+
+/* True: this is the program's only thread, and what only its threads write nobody else writes now: to
+ * add there one instruction will do, atomic for handlers, and for a handler that makes a second thread. */
+static inline bool
+self_is_alone(void)
+{
+	return *self_alone;
+}
+
+/* The program makes threads that libc does not know of. */
+void self_never_alone(void);
 
 /* Once, from the constructor. False: a fork would not be noticed, or threads not be told apart, so
  * nothing may be begun. */

@@ -16,6 +16,7 @@
  * Threads: any. Signals: safe (a handler that interrupted region_open gets NULL). All adds
  * are relaxed atomics unless the field says otherwise. Errors: NULL or false means no memory
  * or no record left; the caller passes through and counts. */
+#include "base/relaxed.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -310,16 +311,11 @@ count_less(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
-/* For a counter with one writing thread at a time: no lock prefix, but one instruction, so
- * that a handler of the same thread loses nothing. */
+/* For a counter with one writing thread at a time. */
 static inline void
 count_add_own(uint64_t *counter, uint64_t n)
 {
-#if defined(__x86_64__)
-	__asm__("addq %1, %0" : "+m"(*counter) : "er"(n) : "cc");
-#else
-	count_add(counter, n);
-#endif
+	plain_add(counter, n);
 }
 
 /* A tally's index: one less than the number of bits that count `len` bytes from 0 on, and the same

@@ -7,12 +7,12 @@
 #include <string.h>
 
 /* Begins the common read: nothing is to do for it but to make the call, and plain_end(). */
-static inline bool
-plain(struct stream *s, size_t n, int flags)
+static inline __attribute__((always_inline)) bool
+plain(struct stream *s, size_t n, int flags, bool alone)
 {
 	if (!stream_never_blocks(s) && __builtin_expect(metrics_undecided, 0))
 		return false;
-	return reader_plain(s, n, flags) && reader_plain_begin(s);
+	return reader_plain(s, n, flags) && reader_plain_begin(s, alone);
 }
 
 /* No stream, and no sleep before which something would have to leave. */
@@ -69,10 +69,11 @@ plain_unmoved(struct stream *s, size_t n, int flags, ssize_t r)
 
 /* The end of a plain read: r is its result, errno set. */
 static inline __attribute__((always_inline)) ssize_t
-plain_end(struct stream *s, size_t n, int flags, ssize_t r)
+plain_end(struct stream *s, size_t n, int flags, ssize_t r, bool alone)
 {
-	return __builtin_expect(r > 0, 1) ? reader_plain_end(s, n, flags, (size_t)r)
-					  : plain_unmoved(s, n, flags, r);
+	return __builtin_expect(r > 0, 1)
+		       ? reader_plain_end(s, n, flags, (size_t)r, alone)
+		       : plain_unmoved(s, n, flags, r);
 }
 
 /* All of a read() but the common cases. */
@@ -97,6 +98,14 @@ read_slow(int fd, void *buf, size_t n)
 	return end(s, fd, reading, n, 0, r);
 }
 
+static inline __attribute__((always_inline)) ssize_t
+read_plain(struct stream *s, int fd, void *buf, size_t n, bool alone)
+{
+	if (!plain(s, n, 0, alone))
+		return read_slow(fd, buf, n);
+	return plain_end(s, n, 0, real.read(fd, buf, n), alone);
+}
+
 /* Apart from the entry, so that this has nothing to keep on the stack for what is served. */
 static __attribute__((noinline)) ssize_t
 read_native(int fd, void *buf, size_t n)
@@ -105,9 +114,10 @@ read_native(int fd, void *buf, size_t n)
 
 	if (!s && passes(fd))
 		return real.read(fd, buf, n);
-	if (!s || !n || !plain(s, n, 0))
+	if (!s || !n)
 		return read_slow(fd, buf, n);
-	return plain_end(s, n, 0, real.read(fd, buf, n));
+	return self_is_alone() ? read_plain(s, fd, buf, n, true)
+			       : read_plain(s, fd, buf, n, false);
 }
 
 ssize_t
@@ -167,14 +177,23 @@ recvfrom_slow(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
 	return end(s, fd, reading, n, flags, r);
 }
 
+static inline __attribute__((always_inline)) ssize_t
+recv_plain(struct stream *s, int fd, void *buf, size_t n, int flags, bool alone)
+{
+	if (!plain(s, n, flags, alone))
+		return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
+	return plain_end(s, n, flags, real.recv(fd, buf, n, flags), alone);
+}
+
 static __attribute__((noinline)) ssize_t
 recv_native(int fd, void *buf, size_t n, int flags)
 {
 	struct stream *s = stream_quick(fd);
 
-	if (s && !(flags & ~PLAIN_FLAGS) && plain(s, n, flags))
-		return plain_end(s, n, flags, real.recv(fd, buf, n, flags));
-	return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
+	if (!s || flags & ~PLAIN_FLAGS)
+		return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
+	return self_is_alone() ? recv_plain(s, fd, buf, n, flags, true)
+			       : recv_plain(s, fd, buf, n, flags, false);
 }
 
 ssize_t

@@ -86,8 +86,10 @@ before_vfork(void)
 bool
 spawn_clone_begin(unsigned long flags)
 {
-	if (flags & CLONE_THREAD && flags & CLONE_SETTLS)
+	if (flags & CLONE_THREAD && flags & CLONE_SETTLS) {
+		self_never_alone();
 		return false;
+	}
 	if (!(flags & (CLONE_VM | CLONE_FILES))) {
 		life_fork_begin();
 		return true;

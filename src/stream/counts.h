@@ -4,6 +4,16 @@
  * its thread. Threads: any that passed self_enter(). Signals: safe. */
 #include "stream/stream.h"
 
+/* For a counter that only the program's own threads write; `alone`: self_is_alone(). */
+static inline __attribute__((always_inline)) void
+count_add_theirs(uint64_t *counter, uint64_t n, bool alone)
+{
+	if (alone)
+		count_add_own(counter, n);
+	else
+		count_add(counter, n);
+}
+
 /* The thread has no tally of its own yet, or there was none left: the common one. */
 void count_size_shared(enum size_histogram which, uint64_t len);
 
@@ -31,7 +41,7 @@ void count_native(struct stream *s, enum dir dir, uint64_t went);
 /* The same without a call, where self.tally is there. False: it was more than a chunk, and is yet to
  * be counted. */
 static inline __attribute__((always_inline)) bool
-count_native_quick(struct stream *s, enum dir dir, uint64_t went)
+count_native_quick(struct stream *s, enum dir dir, uint64_t went, bool alone)
 {
 	enum size_histogram sizes = dir == SENT ? SIZE_NATIVE_WRITE : SIZE_NATIVE_READ;
 	struct record *rec = __atomic_load_n(&s->rec, __ATOMIC_RELAXED);
@@ -44,8 +54,8 @@ count_native_quick(struct stream *s, enum dir dir, uint64_t went)
 	tally = self.tally;
 	if (__builtin_expect(!tally || went > rec->chunk[dir], 0))
 		return false;
-	count_add(&flow->native_calls, 1);
-	count_add(&flow->native_bytes, went);
+	count_add_theirs(&flow->native_calls, 1, alone);
+	count_add_theirs(&flow->native_bytes, went, alone);
 	count_add_own(&tally->count[sizes][size_bits(went)], 1);
 	return true;
 }
@@ -56,7 +66,7 @@ count_unmoved(struct stream *s, enum dir dir)
 {
 	struct flow *flow = &stream_record(s)->flow[dir];
 
-	count_add(&flow->app_calls, 1);
+	count_add_theirs(&flow->app_calls, 1, self_is_alone());
 	count_add(&flow->kernel_calls, 1);
 }
 
@@ -81,7 +91,7 @@ count_app(struct stream *s, enum dir dir, uint64_t bytes)
 {
 	struct flow *flow = &stream_record(s)->flow[dir];
 
-	count_add(&flow->app_calls, 1);
+	count_add_theirs(&flow->app_calls, 1, self_is_alone());
 	if (!bytes)
 		return;
 	count_add(&flow->app_bytes, bytes);

@@ -18,11 +18,34 @@ enum { SERVED_FLAGS = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_PEEK };
  * save where the call is left by siglongjmp or cancellation: then `s` never borrows again. */
 void reader_meets_borrow(struct stream *s);
 
+/* Only threads of the program read, and begin to borrow. */
+static inline __attribute__((always_inline)) void
+reader_one_more(struct stream *s, bool alone)
+{
+	if (alone)
+		plain_add32(&s->nr_readers, 1);
+	else /* a full barrier: pairs with the borrower's */
+		__atomic_fetch_add(&s->nr_readers, 1, __ATOMIC_SEQ_CST);
+}
+
+static inline __attribute__((always_inline)) void
+reader_one_less(struct stream *s, bool alone)
+{
+	bool below;
+
+	if (alone)
+		below = plain_less32(&s->nr_readers);
+	else
+		below = __atomic_sub_fetch(&s->nr_readers, 1, __ATOMIC_RELEASE) < 0;
+	/* A handler has forked, and this is the child. */
+	if (__builtin_expect(below, 0))
+		__atomic_fetch_add(&s->nr_readers, 1, __ATOMIC_RELAXED);
+}
+
 static inline void
 reader_enter(struct stream *s)
 {
-	/* A full barrier: pairs with the borrower's. */
-	__atomic_fetch_add(&s->nr_readers, 1, __ATOMIC_SEQ_CST);
+	reader_one_more(s, self_is_alone());
 	if (__builtin_expect(__atomic_load_n(&s->borrow, __ATOMIC_RELAXED) != NULL, 0))
 		reader_meets_borrow(s);
 }
@@ -30,10 +53,7 @@ reader_enter(struct stream *s)
 static inline void
 reader_leave(struct stream *s)
 {
-	/* Below 0: a handler has forked, and this is the child. */
-	if (__builtin_expect(
-		    __atomic_sub_fetch(&s->nr_readers, 1, __ATOMIC_RELEASE) < 0, 0))
-		__atomic_fetch_add(&s->nr_readers, 1, __ATOMIC_RELAXED);
+	reader_one_less(s, self_is_alone());
 }
 
 /* A read of `n` bytes would be served from a borrow, as far as the reads before tell. To be asked
@@ -95,27 +115,30 @@ ssize_t reader_count(struct stream *s, size_t n, bool peek, ssize_t r);
 /* The same where bytes were moved. Returns how many. */
 ssize_t reader_moved(struct stream *s, size_t n, size_t went);
 
-/* Begins a plain read. False: something is borrowed, so reader_begin() is due after all. */
-static inline bool
-reader_plain_begin(struct stream *s)
+/* Begins a plain read. False: something is borrowed, so reader_begin() is due after all. `alone`, here and
+ * at its end: self_is_alone(), asked once. What a handler can do meanwhile does not change it: to
+ * make a thread is not async-signal-safe (POSIX, signal concepts). */
+static inline __attribute__((always_inline)) bool
+reader_plain_begin(struct stream *s, bool alone)
 {
-	__atomic_fetch_add(&s->nr_readers, 1, __ATOMIC_SEQ_CST);
+	reader_one_more(s, alone);
 	if (__builtin_expect(!quick(s->borrow), 1))
 		return true;
-	reader_leave(s);
+	reader_one_less(s, alone);
 	return false;
 }
 
 /* Ends it, where bytes were moved and self.tally is there. Returns how many. */
 static inline __attribute__((always_inline)) ssize_t
-reader_plain_end(struct stream *s, size_t n, int flags, size_t went)
+reader_plain_end(struct stream *s, size_t n, int flags, size_t went, bool alone)
 {
 	/* Or the compiler keeps the address of a field over the call, and one register more. */
 	__asm__("" : "+r"(s));
-	reader_leave(s);
+	reader_one_less(s, alone);
 	if (reader_may_sleep(s, flags))
 		turn_slept();
-	if (__builtin_expect(went == n, 0) || !count_native_quick(s, RECEIVED, went))
+	if (__builtin_expect(went == n, 0) ||
+	    !count_native_quick(s, RECEIVED, went, alone))
 		return reader_moved(s, n, went);
 	quick_set(s->filled, 0);
 	evidence_read(s);

@@ -102,7 +102,10 @@ writer_alone(struct stream *s, size_t len)
 static inline __attribute__((always_inline)) bool
 writer_went_quick(struct stream *s, size_t len)
 {
-	if (!count_native_quick(s, SENT, len))
+	bool alone = self_is_alone();
+
+	if (!(alone ? count_native_quick(s, SENT, len, true)
+		    : count_native_quick(s, SENT, len, false)))
 		return false;
 	quick_set(s->proven, 1);
 	room_went(s, len);
