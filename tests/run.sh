@@ -97,14 +97,18 @@ lines() {
 	fi
 }
 
-# Counts the results automake's harness left, and shows the logs of the tests that failed.
-count_check() {
-	local status=$1 ok bad skip trs
-	mapfile -t trs < <(find "$build/tests" -name '*.trs' 2>/dev/null | sort)
+# check NAME SECONDS DIRECTORY COMMAND...   A step that leaves the results of automake's harness in DIRECTORY/tests: counts
+# them, and shows the logs of the tests that failed.
+check() {
+	local name=$1 limit=$2 dir=$3 status=0 ok bad skip trs
+	shift 3
+	find "$dir/tests" -name '*.trs' -delete 2>/dev/null
+	step "$name" "$limit" "$@" || status=$?
+	mapfile -t trs < <(find "$dir/tests" -name '*.trs' 2>/dev/null | sort)
 	if [[ ${#trs[@]} -eq 0 ]]; then
 		failed=$((failed + 1))
-		tail -n 40 "$logs/check.log"
-		say "make check FAILED before any test"
+		tail -n 40 "$logs/$name.log"
+		say "$name FAILED before any test"
 		return
 	fi
 	ok=$(cat "${trs[@]}" | grep -cE '^:test-result: (PASS|XFAIL)')
@@ -112,18 +116,18 @@ count_check() {
 	skip=$(cat "${trs[@]}" | grep -cE '^:test-result: SKIP')
 	if [[ $bad -eq 0 && $status -ne 0 ]]; then
 		bad=1
-		tail -n 40 "$logs/check.log"
+		tail -n 40 "$logs/$name.log"
 	fi
 	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
 	local t
 	for t in "${trs[@]}"; do
 		if grep -qE '^:test-result: (FAIL|ERROR|XPASS)' "$t"; then
-			echo "---- ${t#"$build"/}"
+			echo "---- ${t#"$dir"/}"
 			grep -E '^:test-result: (FAIL|ERROR|XPASS)' "$t"
 			tail -n 60 "${t%.trs}.log"
 		fi
 	done
-	if [[ $bad -gt 0 ]]; then say "check: $bad FAILED, $ok passed"; fi
+	if [[ $bad -gt 0 ]]; then say "$name: $bad FAILED, $ok passed"; fi
 }
 
 say "weir: all tests, on $(uname -sr), $(nproc) processors"
@@ -133,12 +137,15 @@ cd "$build" || exit 1
 must configure 120 "$source_dir/configure" --enable-werror
 must build 300 make -j2
 
-find "$build/tests" -name '*.trs' -delete 2>/dev/null
-status=0
-step check 420 make -k -j2 check || status=$?
-count_check "$status"
+check check 420 "$build" make -k -j2 check
 
 one bench-programs 120 make -s -j2 bench-programs
+check address 600 "$build/address" bash "$source_dir/tests/sanitizers.sh" address
+check thread 420 "$build/thread" bash "$source_dir/tests/sanitizers.sh" thread
+# A look: make check-valgrind has them all, make fuzz looks for longer.
+check valgrind 240 "$build" make -k -j2 check-valgrind-quick
+lines fuzz 240 make -s fuzz FUZZ_SECONDS=5
+
 lines check-headers 120 make -s check-headers
 lines check-servers 720 make -s check-servers
 lines lint 300 make -s -k lint
