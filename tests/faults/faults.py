@@ -11,14 +11,14 @@ the peer compares every byte, the program must say that all its calls went well 
 with status 0, and the library may say one line on stderr. Where the errno is one of the
 connection (a reset), the program may be told of it, once, and then what has arrived is a
 beginning of what it sent. Then the same with several calls in a row, as where memory is short for
-a while, and with all calls from the first on, as behind a filter.
+a while; with all calls from the first on, as behind a filter; and storms, in which many calls of all
+kinds fail.
 """
 import argparse
-import contextlib
-import http.client
-import json
+import itertools
 import multiprocessing
 import os
+import random
 import re
 import signal
 import socket
@@ -29,32 +29,29 @@ import tempfile
 import time
 
 import kinds
+import peer
 
 BUILD = os.path.abspath(os.environ.get("WEIR_BUILD", "."))
 SUBJECT = f"{BUILD}/tests/faults/subject"
 LIBRARY = f"{BUILD}/tests/faults/.libs/libfaulty.so"
 
-PATTERN = bytes(i * i >> 3 & 0xff for i in range(4093)) * 60
-NR_PATTERN = 4093
-HEAD = struct.Struct("<QQQqQ")
-ENTRY = struct.Struct("<QQ")
-NR_KINDS = 250
-TABLE = HEAD.size + NR_KINDS * ENTRY.size
+HEAD = struct.Struct("<QQQQQqQ")
+ENTRY = struct.Struct("<Qq")
+NR_KINDS = NR_ERRORS = 250
 ALL = 2**64 - 1
-# A run takes some 20 ms; the longest that the library waits by itself is a second.
-PATIENCE = 5.0
 # How long a program is left waiting, and what it may use of the processor meanwhile, in seconds.
 WAIT = 0.3
 BUSY = 0.25
 # Whoever waits by these must not go round and round where they are refused.
 WAITS = {"rt_sigtimedwait all", "ppoll all", "futex all", "timer_settime all", "fcntl all"}
-# So long the metrics are asked for.
-ASKS = 0.15
 # So many calls in a row fail where the kernel is short of something for a while.
 SPELL = 6
+# Runs in which one call in so many fails, and how many of each.
+STRENGTHS = (4, 15, 60)
+STORMS, STORMS_WHOLE = 2, 60
 
-# The name, CONNECTIONS, the settings. "asked": for metrics, between connections; "watched": at first, and
-# the peer is a slow one.
+# The name, CONNECTIONS, the settings. The metrics socket is off or "bound"; "asked", between connections; or
+# "watched": asked at first, and the peer is a slow one.
 PROGRAMS = {
     "serve": ("serve", 2, {"STREAM_TEST": "eager"}),
     "asked": ("serve", 2, {"socket": "asked"}),
@@ -64,6 +61,7 @@ PROGRAMS = {
     "hand-over": ("hand-over", 3, {"STREAM_TEST": "eager"}),
     "unix": ("unix", 2, {"STREAM_TEST": "eager", "STREAM_BUFFER_POOL_ENABLED": "0",
                          "STREAM_RESPONSE_CHUNK_SIZE": "4096", "socket": "asked"}),
+    "sandbox": ("sandbox", 2, {"STREAM_TEST": "eager", "socket": "bound"}),
     "watched": ("serve", 2, {"socket": "watched", "STREAM_METRICS_AT_EXIT": "file"}),
     "client": ("client", 2, {"STREAM_TEST": "eager"}),
 }
@@ -75,174 +73,6 @@ AFTERWARDS = {"EPIPE", "ECONNRESET", "ENOTCONN", "ENODATA"}
 LONG = {"watched"}
 
 
-class Wrong(Exception):
-    """What a run showed that must not be."""
-
-
-def body(number, length):
-    """The pattern of subject.h."""
-    at = number * 37 % NR_PATTERN
-    return PATTERN[at:at + length]
-
-
-def request(number, length):
-    """A request, and the reply that it asks for."""
-    sent = b"%07d %07d\n" % (number, length) + body(number, number % 50)
-    return sent, b"%07d:" % number + body(number, length) if length else b""
-
-
-def receive(sock, expected, told):
-    """All of `expected`, and nothing else; after an error that the program was told, a part."""
-    got = bytearray()
-    while len(got) < len(expected):
-        piece = sock.recv(len(expected) - len(got))
-        if not piece:
-            break
-        got += piece
-    if got != expected[:len(got)]:
-        at = next(i for i, (a, b) in enumerate(zip(got, expected)) if a != b)
-        raise Wrong(f"byte {at} of {len(expected)} differs")
-    if len(got) < len(expected):
-        if told:
-            raise EOFError
-        raise Wrong(f"{len(expected) - len(got)} of {len(expected)} bytes are missing")
-
-
-def ask(path):
-    """The metrics, if anybody answers; what he says must be whole."""
-    until = time.monotonic() + ASKS
-    while time.monotonic() < until:
-        with contextlib.closing(socket.socket(socket.AF_UNIX)) as sock:
-            try:
-                sock.settimeout(ASKS)
-                sock.connect(path)
-                sock.sendall(b"GET /metrics.json HTTP/1.1\r\nHost: weir\r\n\r\n")
-                answer = http.client.HTTPResponse(sock)
-                answer.begin()
-                text = answer.read()
-            except (OSError, http.client.HTTPException):
-                time.sleep(0.005)
-                continue
-        if answer.status == 200:
-            check_document(text)
-            return
-
-
-def check_document(text):
-    """Bytes balance."""
-    for direction in json.loads(text)["totals"].values():
-        if direction["totalBytes"] < 0 or direction["pendingBytes"] < 0:
-            raise Wrong("figures below 0")
-
-
-# ---- the peers ----
-
-def talk(sock, told, pause=0.0):
-    """One connection to a server: one at a time, then many at once, then a large one."""
-    number = 0
-    for length in (40, 700):
-        number += 1
-        sent, reply = request(number, length)
-        sock.sendall(sent)
-        receive(sock, reply, told)
-    if pause:
-        # It waits; then it is left blocked in a write, for longer than the library goes without a look.
-        time.sleep(pause / 2)
-        sent, reply = request(number + 1, 150000)
-        sock.sendall(sent)
-        time.sleep(pause / 2)
-        receive(sock, reply, told)
-    many = [request(number + i, 90 + 50 * i) for i in range(1, 15)]
-    number += len(many)
-    sock.sendall(b"".join(sent for sent, _ in many))
-    receive(sock, b"".join(reply for _, reply in many), told)
-    sent, reply = request(number + 1, 150000)
-    sock.sendall(sent + request(number + 2, 0)[0])
-    receive(sock, reply, told)
-    end(sock)
-
-
-def end(sock):
-    if sock.recv(1):
-        raise Wrong("there is more than was written")
-
-
-def connect(port):
-    """To a port, or to the path of a socket."""
-    if isinstance(port, str):
-        sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(PATIENCE)
-        sock.connect(port)
-        return sock
-    sock = socket.create_connection(("127.0.0.1", port), PATIENCE)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
-
-
-@contextlib.contextmanager
-def connection(port):
-    """One that ends early, where the program was told why, is no reason not to make the next."""
-    with contextlib.closing(connect(port)) as sock, contextlib.suppress(EOFError):
-        yield sock
-
-
-def talk_in_turn(port, nr, told, between, pause):
-    for i in range(nr):
-        with connection(port) as sock:
-            between(i)
-            talk(sock, told, pause if i == 0 else 0.0)
-
-
-def talk_at_once(port, nr, told):
-    """Each connection some of the way, then the next."""
-    socks = [connect(port) for _ in range(nr)]
-    pieces = [(1, 60), (2, 900), (4, 2000), (5, 60000)]
-    for number, length in pieces:
-        sent, reply = request(number, length)
-        for sock in socks:
-            sock.sendall(sent[:10])
-        for sock in socks:
-            sock.sendall(sent[10:])
-        for sock in socks:
-            receive(sock, reply, told)
-    for sock in socks:
-        many = [request(10 + i, 80 + i) for i in range(12)] + [request(30, 0)]
-        sock.sendall(b"".join(sent for sent, _ in many))
-        receive(sock, b"".join(reply for _, reply in many), told)
-        end(sock)
-        sock.close()
-
-
-def talk_ahead(port, nr, told):
-    """All requests before the first reply is read: those for whoever takes over lie in the queue."""
-    for _ in range(nr):
-        with connection(port) as sock:
-            many = [request(i, 100 + 30 * i) for i in range(1, 9)] + [request(9, 0)]
-            sock.sendall(b"".join(sent for sent, _ in many))
-            receive(sock, b"".join(reply for _, reply in many), told)
-            end(sock)
-
-
-def serve_client(listener, nr, told):
-    """What subject's client says is known beforehand."""
-    number = 0
-    for _ in range(nr):
-        sock, _ = listener.accept()
-        sock.settimeout(PATIENCE)
-        with contextlib.closing(sock):
-            for _ in range(3):
-                number += 1
-                sent, reply = request(number, 40)
-                receive(sock, sent, told)
-                sock.sendall(reply)
-            many = [request(number + 1 + i, 100 + i) for i in range(20)]
-            number += 21
-            receive(sock, b"".join(sent for sent, _ in many), told)
-            sock.sendall(b"".join(reply for _, reply in many))
-            receive(sock, request(number, 0)[0], told)
-            end(sock)
-
-
 # ---- one run ----
 
 class Run:
@@ -252,6 +82,7 @@ class Run:
         self.program, self.plan, self.told, self.pause = program, plan, told, pause
         self.under, self.subject = list(under), SUBJECT
         self.name, self.nr, self.settings = PROGRAMS[program]
+        self.storm, self.errors = (0, 0), []
         self.hits, self.calls, self.stderr, self.used = 0, {}, "", 0.0
 
     def environment(self, directory):
@@ -272,33 +103,37 @@ class Run:
     def between(self, directory, i):
         """The connection `i` has been made."""
         if i == {"asked": 1, "watched": 0}.get(self.settings.get("socket")):
-            ask(f"{directory}/socket")
+            peer.ask(f"{directory}/socket")
 
     def play(self, process, listener, directory):
         """The peer's part."""
         told = bool(self.told)
         if listener:
-            serve_client(listener, self.nr, told)
+            peer.serve_client(listener, self.nr, told)
             return
         line = process.stdout.readline().split()
         if len(line) != 2 or line[0] != b"port":
-            raise Wrong(f"no port: {line}")
+            raise peer.Wrong(f"no port: {line}")
         port = int(line[1]) or f"{directory}/peer"
         if self.name == "epoll":
-            talk_at_once(port, self.nr, told)
+            peer.talk_at_once(port, self.nr, told)
         elif self.name == "hand-over":
-            talk_ahead(port, self.nr, told)
+            peer.talk_ahead(port, self.nr, told)
         else:
-            talk_in_turn(port, self.nr, told, lambda i: self.between(directory, i),
+            peer.talk_in_turn(port, self.nr, told, lambda i: self.between(directory, i),
                          WAIT if self.settings.get("socket") == "watched" else self.pause)
 
     def start(self, directory):
         listener, arguments = None, []
         with open(f"{directory}/table", "wb") as table:
-            table.write(HEAD.pack(*self.plan, 0).ljust(TABLE, b"\0"))
+            table.write(HEAD.pack(*self.storm, *self.plan, 0))
+            table.write(bytes(NR_KINDS * ENTRY.size))
+            for word, error in self.errors:
+                table.write(ENTRY.pack(word, error))
+            table.write(bytes((NR_ERRORS - len(self.errors)) * ENTRY.size))
         if self.name == "client":
             listener = socket.create_server(("127.0.0.1", 0))
-            listener.settimeout(PATIENCE)
+            listener.settimeout(peer.PATIENCE)
             arguments = [str(listener.getsockname()[1])]
         if self.name == "unix":
             arguments = [f"{directory}/peer"]
@@ -311,7 +146,7 @@ class Run:
 
     def finish(self, process, directory, wrong):
         """How it ended, what it said. The first complaint counts, unless the program says why."""
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + peer.PATIENCE
         status = 0
         while time.monotonic() < until:
             pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -333,7 +168,7 @@ class Run:
         return self.judge(process.returncode, said, wrong)
 
     def read_table(self, table):
-        self.hits = HEAD.unpack_from(table)[4]
+        self.hits = HEAD.unpack_from(table)[-1]
         for i in range(NR_KINDS):
             word, nr = ENTRY.unpack_from(table, HEAD.size + i * ENTRY.size)
             if word:
@@ -351,8 +186,9 @@ class Run:
             return f"{wrong}; status {status}"
         if status != 0:
             return f"exit status {status}"
-        lines = 1 + ("STREAM_METRICS_AT_EXIT" in self.settings)
-        if self.stderr.count("\n") > lines or not re.fullmatch(r"(weir: .*\n)*", self.stderr):
+        # One for each thing that it does without: the socket, the threads, the file.
+        lines = 3 if self.storm[1] else 1 + ("STREAM_METRICS_AT_EXIT" in self.settings)
+        if self.stderr.count("\n") > lines or not re.fullmatch(r"(weir: .*\n?)*", self.stderr):
             return f"stderr: {self.stderr!r}"
         return None
 
@@ -364,7 +200,7 @@ class Run:
             process, listener = self.start(directory)
             try:
                 self.play(process, listener, directory)
-            except Wrong as what:
+            except peer.Wrong as what:
                 wrong = str(what)
             except EOFError:
                 pass  # told, and so at its end
@@ -388,25 +224,19 @@ def count(program):
         run = Run(program)
         wrong = run.run()
         if wrong:
-            raise Wrong(f"without a fault: {wrong}")
+            raise peer.Wrong(f"without a fault: {wrong}")
         for word, nr in run.calls.items():
             calls[word] = max(nr, calls.get(word, 0))
     return {kinds.Kind(word): nr for word, nr in calls.items()}
 
 
-def some(nr):
-    """The first of the calls, and the last."""
-    return sorted({1, nr})
-
-
-def plans(calls, whole):
+def all_plans(calls):
     """(kind, first, last, error) of all runs."""
     for kind, nr in sorted(calls.items(), key=lambda item: item[0].name):
-        errors = kind.errors()
-        for error in errors if whole else errors[:1]:
-            for k in range(1, nr + 1) if whole else some(nr):
+        for error in kind.errors():
+            for k in range(1, nr + 1):
                 yield kind.name, k, k, error
-        if whole and kind.name in kinds.PASSING:
+        if kind.name in kinds.PASSING:
             for k in range(1, nr + 1):
                 yield kind.name, k, k + SPELL, kinds.PASSING[kind.name]
         if kind.call in ("getsockopt", "setsockopt"):
@@ -414,8 +244,18 @@ def plans(calls, whole):
     # As behind a filter.
     for call in sorted({kind.call for kind in calls} - kinds.NEVER):
         yield f"{call} all", 1, ALL, "EPERM"
-        if whole:
-            yield f"{call} all", 1, ALL, "ENOSYS"
+        yield f"{call} all", 1, ALL, "ENOSYS"
+
+
+def few_plans(calls, seen):
+    """The last call of each kind; and where no program before has had the kind, the first, and all."""
+    for kind, nr in sorted(calls.items(), key=lambda item: item[0].name):
+        for error in kind.errors()[:1]:
+            for k in {nr} if kind.name in seen else {1, nr}:
+                yield kind.name, k, k, error
+        if kind.name not in seen:
+            yield f"{kind.call} all", 1, ALL, "EPERM"
+        seen.add(kind.name)
 
 
 def one(job):
@@ -431,31 +271,56 @@ def one(job):
     return job, run.hits > 0, wrong
 
 
+def stormy(job):
+    """Runs a program in a storm. The same as of one()."""
+    program, (seed, every, calls) = job
+    run = Run(program)
+    run.storm = (seed, every)
+    chooser = random.Random(seed)
+    for word in calls:
+        kind = kinds.Kind(word)
+        errors = [e for e in kind.errors()
+                  if kind.name not in kinds.STREAM_CALLS or e not in kinds.TOLD]
+        if errors:
+            run.errors.append((word, kinds.number(chooser.choice(errors))))
+    wrong = run.run()
+    return job, run.hits > 0, wrong
+
+
 def spell(job):
+    if len(job[1]) == 3:
+        program, (seed, every, _) = job
+        return f"{program} in storm {seed}, one call in {every}"
     program, (name, first, last, error) = job
     calls = f"{first}-{'' if last == ALL else last}" if last > first else str(first)
     return f"{program} '{name}' {calls} {error}"
 
 
-def examine(pool, program, whole):
+def examine(pool, program, whole, seen):
     """One line of TAP."""
     start = time.monotonic()
     try:
         calls = count(program)
-    except Wrong as wrong:
+    except peer.Wrong as wrong:
         return False, f"{program}: {wrong}"
     names = {kind.name for kind in calls}
     for needed in ("sendmmsg", "recvmsg peek", "mmap"):
         if needed not in names:
             return False, f"{program}: no call of {needed} to fail"
-    jobs = [(program, plan) for plan in plans(calls, whole)]
+    plans = all_plans(calls) if whole else few_plans(calls, seen)
+    jobs = [(program, plan) for plan in dict.fromkeys(plans)]
+    storms = [(program, (seed, every, sorted(kind.word for kind in calls)))
+              for seed in range(STORMS_WHOLE if whole else STORMS)
+              for every in STRENGTHS]
+    results = itertools.chain(pool.imap_unordered(one, jobs, 4),
+                              pool.imap_unordered(stormy, storms, 4))
     met = bad = 0
-    for job, hit, wrong in pool.imap_unordered(one, jobs, 4):
+    for job, hit, wrong in results:
         met += hit
         if wrong:
             bad += 1
             print(f"# {spell(job)}: {wrong}", flush=True)
-    return not bad, (f"{program}: {len(calls)} kinds of calls, {met} of {len(jobs)} faults met, "
+    return not bad, (f"{program}: {len(calls)} kinds of calls, {met} of {len(jobs) + len(storms)} faults met, "
                      f"{bad} seen by the program or its peer ({time.monotonic() - start:.0f} s)")
 
 
@@ -481,11 +346,11 @@ def main():
                 print(f"{nr:6} {kind.name}")
         return
     programs = args.programs or [p for p in PROGRAMS if args.whole or p not in LONG]
-    failed = False
+    failed, seen = False, set()
     # More than there are processors: most of them wait.
     with multiprocessing.Pool(4) as pool:
         for i, program in enumerate(programs, 1):
-            good, text = examine(pool, program, args.whole)
+            good, text = examine(pool, program, args.whole, seen)
             print(f"{'' if good else 'not '}ok {i} - {text}", flush=True)
             failed |= not good
     print(f"1..{len(programs)}")

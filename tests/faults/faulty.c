@@ -20,14 +20,16 @@
 
 #undef dlsym
 
-enum { NR_KINDS = 250, MOST_IOV = 16, SHORT = -1, THREAD = 2000 };
+enum { NR_KINDS = 250, NR_ERRORS = 250, MOST_IOV = 16, SHORT = -1, THREAD = 2000 };
 
 /* What a kind is: the number of the call, and below it which of its uses, or all of them. 0: none. */
 #define USES UINT64_C(0xffffffffffff)
 #define KIND(nr, use) ((uint64_t)((nr) + 1) << 48 | ((uint64_t)(use)&USES))
 
 struct table {
-	uint64_t kind;  /* what fails; 0: nothing */
+	uint64_t seed;  /* of a storm */
+	uint64_t every; /* one call in so many fails in it; 0: no storm */
+	uint64_t kind;  /* else what fails; 0: nothing */
 	uint64_t first; /* the first of its calls to fail, from 1 */
 	uint64_t last;  /* and the last */
 	int64_t error;  /* an errno, or SHORT */
@@ -36,6 +38,10 @@ struct table {
 		uint64_t kind; /* A */
 		uint64_t nr;   /* A: calls so far */
 	} calls[NR_KINDS];
+	struct {
+		uint64_t kind;
+		int64_t error;
+	} errors[NR_ERRORS]; /* of a storm, one of each kind */
 };
 
 static struct table *table;
@@ -81,10 +87,27 @@ use_of(long nr, long a, long b, long c)
 	}
 }
 
-/* True: this call is to fail. */
-static bool
-fails(uint64_t kind)
+/* The same for a seed, a kind and a number of its calls: 0, or how it fails. */
+static int64_t
+storm(uint64_t kind, uint64_t nr)
 {
+	uint64_t x = (table->seed ^ kind) * UINT64_C(0x9e3779b97f4a7c15) + nr;
+
+	x = (x ^ x >> 31) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ x >> 29) * UINT64_C(0x94d049bb133111eb);
+	if ((x ^ x >> 32) % table->every)
+		return 0;
+	for (int i = 0; i < NR_ERRORS && table->errors[i].kind; i++)
+		if (table->errors[i].kind == kind)
+			return table->errors[i].error;
+	return 0;
+}
+
+/* How this call is to fail: an errno, SHORT, or 0. */
+static int64_t
+failure(uint64_t kind)
+{
+	int64_t error = 0;
 	uint64_t nr;
 	int i = 0;
 
@@ -100,13 +123,16 @@ fails(uint64_t kind)
 			break;
 	}
 	if (i == NR_KINDS)
-		return false;
+		return 0;
 	nr = __atomic_add_fetch(&table->calls[i].nr, 1, __ATOMIC_RELAXED);
-	if ((kind != table->kind && (kind | USES) != table->kind) ||
-	    nr < table->first || nr > table->last)
-		return false;
-	__atomic_fetch_add(&table->hits, 1, __ATOMIC_RELAXED);
-	return true;
+	if (table->every)
+		error = storm(kind, nr);
+	else if ((kind == table->kind || (kind | USES) == table->kind) &&
+		 nr >= table->first && nr <= table->last)
+		error = table->error;
+	if (error)
+		__atomic_fetch_add(&table->hits, 1, __ATOMIC_RELAXED);
+	return error;
 }
 
 /* The message with half of its bytes, at least one. `iov` has room for MOST_IOV. */
@@ -163,20 +189,21 @@ short_call(long nr, long a, long b, long c, long d, long e, long f)
 long
 sys_call(long nr, long a, long b, long c, long d, long e, long f)
 {
-	if (!table || !fails(KIND(nr, use_of(nr, a, b, c))))
+	int64_t error = table ? failure(KIND(nr, use_of(nr, a, b, c))) : 0;
+
+	if (!error)
 		return raw_call6(nr, a, b, c, d, e, f);
 	/* Without a descriptor it is only a question whether the call is to be had. */
-	if (table->error == SHORT)
+	if (error == SHORT)
 		return a < 0 ? raw_call6(nr, a, b, c, d, e, f)
 			     : short_call(nr, a, b, c, d, e, f);
 	/* What the kernel does as well: the number is free all the same; the connection is no
 	 * more. */
 	if (nr == SYS_close)
 		raw_call(nr, a, 0, 0, 0, 0);
-	if (table->error == EPIPE || table->error == ECONNRESET ||
-	    table->error == ETIMEDOUT)
+	if (error == EPIPE || error == ECONNRESET || error == ETIMEDOUT)
 		raw_call(SYS_shutdown, a, SHUT_RDWR, 0, 0, 0);
-	return -table->error;
+	return -error;
 }
 
 static int (*libc_clone)(int (*)(void *), void *, int, void *, ...);
@@ -185,8 +212,10 @@ static int
 faulty_clone(int (*run)(void *), void *stack, int flags, void *arg, void *ptid,
 	     void *tls, void *ctid)
 {
-	if (table && fails(KIND(THREAD, 0))) {
-		errno = (int)table->error;
+	int64_t error = table ? failure(KIND(THREAD, 0)) : 0;
+
+	if (error) {
+		errno = (int)error;
 		return -1;
 	}
 	return libc_clone(run, stack, flags, arg, ptid, tls, ctid);

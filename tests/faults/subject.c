@@ -3,14 +3,18 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sched.h>
 #include <spawn.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -276,6 +280,49 @@ run_unix(int nr, const char *path)
 	return 0;
 }
 
+#define ALLOW(nr) \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (nr), 0, 1), \
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+/* Whatever this program does not call itself from here on ends it. */
+static void
+lock_in(void)
+{
+	static struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		ALLOW(SYS_read),
+		ALLOW(SYS_write),
+		ALLOW(SYS_accept),
+		ALLOW(SYS_close),
+		ALLOW(SYS_brk),
+		ALLOW(SYS_mmap),
+		ALLOW(SYS_munmap),
+		ALLOW(SYS_exit_group),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	struct sock_fprog program = { sizeof filter / sizeof *filter, filter };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+		fail("prctl");
+}
+
+/* In the middle of the first connection, its second reply not yet waited for by anything. */
+static int
+run_sandbox(int nr)
+{
+	int listener = listen_tcp(0), fd = accept_one(listener);
+	struct request request;
+
+	for (int i = 0; i < 2 && get_request(fd, &request); i++)
+		put_reply(fd, &request);
+	lock_in();
+	serve_one(fd);
+	while (--nr > 0)
+		serve_one(accept_one(listener));
+	return 0;
+}
+
 /* A child each. The parent goes on at once, and counts how they ended. */
 static int
 run_fork(int nr)
@@ -371,6 +418,8 @@ main(int argc, char **argv)
 		return run_serve(nr);
 	if (!strcmp(name, "unix") && argc > 3)
 		return run_unix(nr, argv[3]);
+	if (!strcmp(name, "sandbox"))
+		return run_sandbox(nr);
 	if (!strcmp(name, "fork"))
 		return run_fork(nr);
 	if (!strcmp(name, "epoll"))
