@@ -113,7 +113,8 @@ ERRORS = {
     "timer_delete": "EINVAL",
     "rt_sigtimedwait": "EAGAIN EINTR",
     "kill": "EPERM",
-    "tgkill": "ESRCH",
+    # ESRCH is a promise that the thread is no more, and its stack can go.
+    "tgkill": "EPERM",
     "waitid": "ECHILD",
     "signalfd4": "EMFILE ENOMEM",
     "close_range": "EMFILE ENOMEM ENOSYS",
