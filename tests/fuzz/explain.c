@@ -60,8 +60,9 @@ show_source(const struct program *p)
 	for (int i = 0; i < p->nr_steps; i++) {
 		const struct step *s = &p->steps[i];
 
-		printf(" { %d, %d, %d, %d, %#x, %d, %d, %d },", s->op, s->via,
-		       s->pieces, s->n, (unsigned)s->flags, s->stream, s->who, s->how);
+		printf(" { %d, %d, %d, %d, %#x, %d, %d, %d, %d },", s->op, s->via,
+		       s->pieces, s->n, (unsigned)s->flags, s->stream, s->who, s->how,
+		       s->after);
 	}
 	printf(" } }\n");
 }

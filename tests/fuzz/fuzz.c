@@ -141,6 +141,23 @@ check_borrows(int nr_programs)
 }
 
 static void
+check_interruptions(int nr_programs)
+{
+	char detail[64];
+	uint64_t native = peers[NATIVELY].shared->nr_interrupted;
+	uint64_t other = peers[PRELOADED_AS_IS].shared->nr_interrupted;
+
+	snprintf(detail, sizeof detail, ": %llu natively, %llu preloaded",
+		 (unsigned long long)native, (unsigned long long)other);
+#if defined(__x86_64__)
+	tell(native > (uint64_t)nr_programs / 40 && other > (uint64_t)nr_programs / 40,
+	     "calls were interrupted", detail);
+#else
+	tell(true, "calls were interrupted # SKIP only on x86-64", detail);
+#endif
+}
+
+static void
 one(uint64_t seed, enum transport transport, enum way way)
 {
 	static struct program p;
@@ -251,6 +268,7 @@ main(int argc, char **argv)
 		many(TCP, wish.from, wish.nr);
 		many(UNIX, wish.from, wish.nr);
 		check_borrows(wish.nr);
+		check_interruptions(wish.nr);
 	}
 	printf("1..%d\n", nr_tests);
 	clean(directory);

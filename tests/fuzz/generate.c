@@ -304,6 +304,15 @@ choose(struct generator *g)
 }
 
 static void
+interrupt(struct generator *g, struct step *step)
+{
+	static const int most[] = { 60, 100, 150, 200, 300, 600, 1500 };
+
+	step->how = INTERRUPTED;
+	step->after = (uint16_t)(1 + draw(g, (uint32_t)PICK(g, most)));
+}
+
+static void
 vary(struct generator *g, int first)
 {
 	static const uint32_t often[] = { [READING] = 0, [WRITING] = 4, [COMPANY] = 8 };
@@ -313,6 +322,9 @@ vary(struct generator *g, int first)
 	for (int i = first; i < g->p->nr_steps; i++)
 		if (chance(g, often[g->theme]))
 			g->p->steps[i].how = chance(g, 50) ? IN_HANDLER : BY_JUMP;
+	for (int i = first; i + 1 < g->p->nr_steps && g->theme != READING; i++)
+		if (chance(g, 1))
+			interrupt(g, &g->p->steps[i]);
 	if (g->threads[g->who] && chance(g, 4))
 		g->p->steps[g->p->nr_steps - 1].how = CANCELLED;
 }

@@ -48,7 +48,7 @@ stops_early(const struct step *step)
 enum room
 model_room(struct flow *flow, const struct step *step)
 {
-	flow->load += load_of(step);
+	__atomic_fetch_add(&flow->load, load_of(step), __ATOMIC_RELAXED);
 	if (model_writable(flow))
 		return TAKEN_WHOLE;
 	if (flow->nonblock || step->flags & MSG_DONTWAIT || stops_early(step))
@@ -58,9 +58,8 @@ model_room(struct flow *flow, const struct step *step)
 
 /* ---- reading ---- */
 
-/* Bytes that are certainly there. An urgent one may have been skipped. */
-static int64_t
-certain(const struct flow *flow)
+int64_t
+model_unread(const struct flow *flow)
 {
 	return (int64_t)flow->peer_sent - flow->peer_urgent - (int64_t)flow->received;
 }
@@ -81,7 +80,7 @@ model_read_returns(const struct flow *flow, const struct step *step)
 {
 	return flow->nonblock || flow->peer_ended || flow->shut ||
 	       step->flags & (MSG_DONTWAIT | MSG_OOB) ||
-	       (certain(flow) >= target(flow, step) &&
+	       (model_unread(flow) >= target(flow, step) &&
 		!(step->flags & MSG_PEEK && flow->peek_off));
 }
 

@@ -28,6 +28,9 @@ bool model_writable(const struct flow *flow);
 /* What was written has certainly left the send buffer, so that a reset does not discard it. */
 bool model_sent(const struct flow *flow);
 
+/* Bytes that are certainly there to be read. An urgent one may have been skipped. */
+int64_t model_unread(const struct flow *flow);
+
 /* A read of `step` returns whatever the peer does. */
 bool model_read_returns(const struct flow *flow, const struct step *step);
 

@@ -146,8 +146,7 @@ take(struct peer *peer, const unsigned char *bytes, size_t n)
 	int i = peer->now;
 
 	for (size_t at = 0; at < n; at++, peer->taken[i]++)
-		if (bytes[at] !=
-			    program_back(&peer->shared->program, i, peer->taken[i]) &&
+		if (bytes[at] != program_back(peer->shared, i, peer->taken[i]) &&
 		    !peer->wrong[i])
 			peer->wrong[i] = (uint32_t)peer->taken[i] + 1;
 }
@@ -275,6 +274,9 @@ peer_acts(struct peer *peer, const struct step *step)
 		close_peer(peer, false);
 		break;
 	default:
+		/* Whether something is unread has to be the same. */
+		if (flow->guessed)
+			drained(peer, flow->written, result);
 		await_unread(peer);
 		close_peer(peer, true);
 	}

@@ -117,6 +117,7 @@ enum how {
 	IN_HANDLER, /* of a signal */
 	BY_JUMP,    /* in a handler that leaves by siglongjmp */
 	CANCELLED,  /* by a thread that has just been cancelled */
+	INTERRUPTED, /* after `after` instructions, by a handler that makes the next step */
 	NR_HOWS
 };
 
@@ -153,6 +154,7 @@ struct step {
 	uint8_t stream;
 	uint8_t who;
 	uint8_t how;
+	uint16_t after;
 };
 
 struct program {
@@ -184,6 +186,13 @@ struct result {
 	int32_t more[3]; /* by the step: msg_flags, events, a length */
 };
 
+/* Bytes from one place to before another. */
+struct span {
+	uint64_t from, to;
+};
+
+enum { MAX_BLURS = 64 };
+
 /* One connection, as all that have it open know it. */
 struct flow {
 	/* fuzz's. */
@@ -203,6 +212,10 @@ struct flow {
 	int32_t slow;        /* the kernel was told to wait for more */
 	int32_t nr_timeouts; /* that were waited for: not more than a few */
 	int32_t may_lose;    /* its last holder was killed */
+	int32_t inq;         /* TCP_INQ was set */
+	int32_t guessed;     /* what a write took was no promise */
+	int32_t nr_blurs;    /* where it is not known which of two writes came first, */
+	struct span blurs[MAX_BLURS]; /* all bytes are alike */
 };
 
 /* What a process has open. */
@@ -236,7 +249,8 @@ struct shared {
 	uint32_t turn, over;
 	int32_t listeners[NR_TRANSPORTS];
 	int32_t draining; /* the peer is to take what comes: a worker writes more than fits */
-	int32_t dying; /* the reader ends by a step */
+	int32_t dying;           /* the reader ends by a step */
+	uint64_t nr_interrupted; /* steps, in all programs */
 	struct flow flows[MAX_STREAMS];
 	struct hands hands[MAX_WORKERS];
 	struct worker workers[MAX_WORKERS];
@@ -261,9 +275,14 @@ program_forth(const struct program *p, int stream)
 
 /* What the reader writes: never 0, so that it can be printed. */
 static inline unsigned char
-program_back(const struct program *p, int stream, uint64_t at)
+program_back(const struct shared *shared, int stream, uint64_t at)
 {
-	return program_byte(~program_forth(p, stream), at) | 1;
+	const struct flow *flow = &shared->flows[stream];
+
+	for (int i = 0; i < flow->nr_blurs; i++)
+		if (at >= flow->blurs[i].from && at < flow->blurs[i].to)
+			return 'x';
+	return program_byte(~program_forth(&shared->program, stream), at) | 1;
 }
 
 void program_generate(struct program *p, uint64_t seed, enum transport transport);

@@ -17,7 +17,9 @@ struct reader {
 	struct shared *shared;
 	struct flow *flow;
 	struct hands *hands;
-	int me; /* the worker */
+	int me;     /* the worker */
+	int nested; /* 1: the step is made by a handler within another */
+	int begun;  /* the trap for it is set */
 	struct step step;
 	struct result result;
 };
@@ -38,6 +40,13 @@ void reader_sets(struct reader *r);
 void reader_sends(struct reader *r);
 void reader_multiplies(struct reader *r);
 
+/* Around the calls themselves, which an INTERRUPTED step has interrupted. */
+void reader_call_begins(void);
+void reader_call_ends(void);
+/* Makes an INTERRUPTED step, and in it or after it the next one. False: that could make a
+ * difference, and nothing was done. */
+bool reader_interrupts(struct reader *r, struct reader *inner);
+
 /* The result of a call that returned `value` and set errno. */
 void reader_returned(struct reader *r, long value);
 
@@ -55,7 +64,7 @@ void worker_runs(struct shared *shared, int me);
 void workers_end(struct shared *shared);
 /* The next step's worker has the turn. */
 void worker_passes(struct shared *shared);
-/* Makes one step in the way that step.how says. */
+/* Makes one step plainly. */
 void reader_makes(struct reader *r);
 
 #endif

@@ -13,7 +13,9 @@
  * the kernel, of 10 ms at most, so half of it is what has to pass. */
 enum { GUARD = 16, MAX_TIMEOUTS = 1 };
 
-static unsigned char buffer[MAX_READ + GUARD];
+/* One for a step, one for that which interrupts it. */
+static unsigned char buffers[2][MAX_READ + GUARD];
+static unsigned char *buffer;
 
 static bool
 takes_flags(int op)
@@ -154,6 +156,7 @@ void
 reader_receives(struct reader *r)
 {
 	size_t n = (size_t)r->step.n + GUARD;
+	unsigned char *interrupted = buffer;
 	int64_t start;
 	long value;
 
@@ -161,15 +164,20 @@ reader_receives(struct reader *r)
 		r->result.value = SKIPPED;
 		return;
 	}
+	buffer = buffers[r->nested];
 	reader_buffer_fill(buffer, n);
 	start = reader_now_ns();
 	errno = 0;
+	reader_call_begins();
 	value = receive(r);
+	reader_call_ends();
 	reader_returned(r, value);
 	r->result.slept = r->flow->rcvtimeo_ns &&
 			  model_read_short(r->flow, &r->step, value, errno) &&
 			  reader_now_ns() - start >= r->flow->rcvtimeo_ns / 2;
 	r->result.content = reader_buffer_sum(buffer, n);
+	buffer = interrupted;
 	if (value > 0 && !(r->step.flags & (MSG_PEEK | MSG_OOB)))
-		r->flow->received += (uint64_t)value;
+		__atomic_fetch_add(&r->flow->received, (uint64_t)value,
+				   __ATOMIC_RELAXED);
 }

@@ -13,16 +13,19 @@
 #include "model.h"
 #include "reader.h"
 
-static unsigned char outgoing[MAX_WRITE + 1];
+/* One for a step, one for that which interrupts it. */
+static unsigned char buffers[2][MAX_WRITE + 1];
+static unsigned char *outgoing;
 
 unsigned char *
 reader_outgoing(const struct reader *r, size_t n)
 {
+	unsigned char *bytes = buffers[r->nested];
+
 	for (size_t i = 0; i < n; i++)
-		outgoing[i] = program_back(&r->shared->program, r->step.stream,
-					   r->flow->written + i);
-	outgoing[n] = '\0';
-	return outgoing;
+		bytes[i] = program_back(r->shared, r->step.stream, r->flow->written + i);
+	bytes[n] = '\0';
+	return bytes;
 }
 
 /* The bytes, in pieces of which one is empty. */
@@ -146,27 +149,35 @@ void
 reader_sent(struct reader *r, long value)
 {
 	if (value > 0)
-		r->flow->written += (uint64_t)value;
+		__atomic_fetch_add(&r->flow->written, (uint64_t)value, __ATOMIC_RELAXED);
 }
 
 void
 reader_sends(struct reader *r)
 {
 	enum room room = model_room(r->flow, &r->step);
+	unsigned char *interrupted = outgoing;
 	long value;
 
-	reader_outgoing(r, (size_t)r->step.n);
+	outgoing = reader_outgoing(r, (size_t)r->step.n);
 	if (room == NO_PROMISE && !model_may_fall_short(&r->step)) {
 		r->result.value = SKIPPED;
+		outgoing = interrupted;
 		return;
 	}
 	r->flow->slow |= r->step.flags & MSG_MORE;
-	r->shared->draining = room == PEER_MUST_READ;
+	if (room == PEER_MUST_READ)
+		r->shared->draining = 1;
 	errno = 0;
+	reader_call_begins();
 	value = send_by(r);
-	r->shared->draining = 0;
+	reader_call_ends();
+	outgoing = interrupted;
+	if (!r->nested)
+		r->shared->draining = 0;
 	reader_sent(r, value);
 	reader_returned(r, value);
+	r->flow->guessed |= room == NO_PROMISE;
 	if (room == NO_PROMISE && (value >= 0 || errno == EAGAIN))
 		r->result.value = FREE;
 }

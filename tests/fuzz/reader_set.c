@@ -173,6 +173,7 @@ set(struct reader *r)
 	case DO_OOBINLINE:
 		return set_option(r, SOL_SOCKET, SO_OOBINLINE);
 	case DO_INQ:
+		r->flow->inq = 1;
 		return set_option(r, IPPROTO_TCP, TCP_INQ);
 	case DO_NONBLOCK_FCNTL:
 	case DO_NONBLOCK_IOCTL:

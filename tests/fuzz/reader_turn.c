@@ -83,15 +83,20 @@ workers_end(struct shared *shared)
 /* ---- a step ---- */
 
 static void
-finish_step(struct reader *r)
+note_result(struct reader *r)
 {
 	struct shared *shared = r->shared;
 
 	if (shared->flip == shared->at + 1)
 		r->result.value++;
-	shared->results[shared->at] = r->result;
-	shared->at++;
-	worker_passes(shared);
+	shared->results[shared->at++] = r->result;
+}
+
+static void
+finish_step(struct reader *r)
+{
+	note_result(r);
+	worker_passes(r->shared);
 }
 
 static void
@@ -139,6 +144,19 @@ make_cancelled(struct reader *r)
 	pthread_cleanup_pop(0);
 }
 
+static void
+make_interrupted(struct reader *r)
+{
+	struct reader inner;
+
+	if (!reader_interrupts(r, &inner)) {
+		reader_makes(r);
+		return;
+	}
+	note_result(r);
+	*r = inner;
+}
+
 static bool
 is_call(int op)
 {
@@ -160,6 +178,8 @@ make_step(struct shared *shared, int me)
 		make_in_handler(&r);
 	else if (how == CANCELLED && shared->workers[me].is_thread)
 		make_cancelled(&r);
+	else if (how == INTERRUPTED)
+		make_interrupted(&r);
 	else
 		reader_makes(&r);
 	finish_step(&r);

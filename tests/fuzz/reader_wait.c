@@ -132,7 +132,9 @@ reader_waits(struct reader *r)
 	}
 
 	errno = 0;
+	reader_call_begins();
 	value = wait(r);
+	reader_call_ends();
 	reader_returned(r, value);
 	r->result.slept = !value && r->step.n && r->step.op <= DO_EPOLL_WAIT &&
 			  reader_now_ns() - start >= r->step.n * INT64_C(900000);

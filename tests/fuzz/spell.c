@@ -108,9 +108,9 @@ spell_flags(char *out, size_t cap, const struct step *step)
 void
 program_spell(char *out, size_t cap, const struct step *step)
 {
-	static const char *const hows[NR_HOWS] = {
-		"", "in handler: ", "in handler, jumps: ", "cancelled: "
-	};
+	static const char *const hows[NR_HOWS] = { "", "in handler: ",
+						   "in handler, jumps: ", "cancelled: ",
+						   "interrupted by the next: " };
 	char flags[128], pieces[32] = "", who[32] = "";
 
 	spell_flags(flags, sizeof flags, step);
@@ -118,6 +118,9 @@ program_spell(char *out, size_t cap, const struct step *step)
 		snprintf(pieces, sizeof pieces, " in %d", step->pieces);
 	if (step->who || step->stream)
 		snprintf(who, sizeof who, "[%d,%d] ", step->who, step->stream);
+	if (step->how == INTERRUPTED)
+		snprintf(flags + strlen(flags), sizeof flags - strlen(flags),
+			 " after %d instructions", step->after);
 	snprintf(out, cap, "%s%s%s%s %d%s%s", who, hows[step->how],
 		 step->via ? "(dup) " : "", op_names[step->op], step->n, pieces, flags);
 }
