@@ -166,7 +166,7 @@ reader_sends(struct reader *r)
 		return;
 	}
 	r->flow->slow |= r->step.flags & MSG_MORE;
-	if (room == PEER_MUST_READ)
+	if (room != TAKEN_WHOLE)
 		r->shared->draining = 1;
 	errno = 0;
 	reader_call_begins();
