@@ -320,10 +320,10 @@ vary(struct generator *g, int first)
 	for (int i = first; i < g->p->nr_steps && chance(g, 50); i++)
 		g->p->steps[i].via = 1;
 	for (int i = first; i < g->p->nr_steps; i++)
-		if (chance(g, often[g->theme]))
+		if (g->p->steps[i].how == PLAINLY && chance(g, often[g->theme]))
 			g->p->steps[i].how = chance(g, 50) ? IN_HANDLER : BY_JUMP;
 	for (int i = first; i + 1 < g->p->nr_steps && g->theme != READING; i++)
-		if (chance(g, 1))
+		if (g->p->steps[i].how == PLAINLY && chance(g, 1))
 			interrupt(g, &g->p->steps[i]);
 	if (g->threads[g->who] && chance(g, 4))
 		g->p->steps[g->p->nr_steps - 1].how = CANCELLED;

@@ -1,4 +1,5 @@
 /* Programs that write, and programs of several threads and processes. */
+#include <poll.h>
 #include <sys/socket.h>
 
 #include "generator.h"
@@ -149,6 +150,52 @@ close_one(struct generator *g)
 	peer_of(g)->closed = true;
 }
 
+/* A thread of the first process; 0: there is none. */
+static int
+a_thread(struct generator *g)
+{
+	for (int who = 1; who < MAX_WORKERS; who++)
+		if (g->working[who] && g->threads[who] && !g->maker[who])
+			return who;
+	return 0;
+}
+
+/* All that was unread is read, so that the next read waits. */
+static void
+read_all(struct generator *g)
+{
+	add(g, DO_NONBLOCK_FCNTL, 0);
+	add(g, DO_RCVTIMEO, 0);
+	add(g, DO_RCVLOWAT, 1);
+	for (int i = 0; i * MAX_READ < MAX_BYTES; i++)
+		add(g, DO_RECV, MAX_READ)->flags = MSG_DONTWAIT;
+}
+
+static void
+wait_inside(struct generator *g)
+{
+	static const int ops[] = { DO_READ, DO_READV,   DO_RECV, DO_RECVMSG, DO_PREADV2,
+				   DO_POLL, DO_PSELECT, DO_READ, DO_RECV };
+	struct peer_state *peer = peer_of(g);
+	int op = PICK(g, ops), others = 1 + (int)draw(g, 4), who = a_thread(g);
+	struct step *step;
+
+	if (!who || peer->ended || peer->gone || peer->sent > MAX_BYTES / 2)
+		return;
+	g->who = who;
+	read_all(g);
+	step = add(g, (enum op)op, op >= DO_POLL ? 0 : 1 + (int)draw(g, 3000));
+	step->how = BLOCKED;
+	step->flags = op >= DO_POLL ? POLLIN : 0;
+	g->who = 0;
+	for (int i = 0; i < others; i++)
+		add_write(g, common_write(g), write_size(g));
+	if (chance(g, 20))
+		begin_worker(g);
+	add(g, PEER_SENDS, 1 + (int)draw(g, 3000));
+	peer->sent += g->p->steps[g->p->nr_steps - 1].n;
+}
+
 static void
 pass_on(struct generator *g)
 {
@@ -173,8 +220,10 @@ generate_company(struct generator *g)
 {
 	int kind = (int)draw(g, 100);
 
-	if (kind < 45)
+	if (kind < 40)
 		begin_worker(g);
+	else if (kind < 48)
+		wait_inside(g);
 	else if (kind < 60)
 		end_worker(g);
 	else if (kind < 72)

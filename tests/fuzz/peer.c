@@ -130,16 +130,41 @@ bury(struct peer *peer)
 	close(peer->down);
 }
 
+/* Of processes that no longer make their steps: what they are doing, or died of. */
+static void
+show_workers(const struct peer *peer)
+{
+	char path[64], text[1024];
+
+	for (int i = 0; i < MAX_WORKERS; i++) {
+		const struct worker *w = &peer->shared->workers[i];
+		FILE *file;
+
+		snprintf(path, sizeof path, "/proc/%d/stat", (int)w->pid);
+		file = w->pid ? fopen(path, "r") : NULL;
+		if (!file)
+			continue;
+		if (fgets(text, sizeof text, file))
+			printf("# worker %d, home %d, of process %.*s..., which ends with "
+			       "its wait status%s",
+			       i, w->home, 40, text,
+			       strrchr(text, ' ') ? strrchr(text, ' ') : "\n");
+		fclose(file);
+	}
+}
+
 static void
 hear_reader(struct peer *peer, const char **what)
 {
 	char byte;
 
 	*what = NULL;
-	if (!answered(peer))
+	if (!answered(peer)) {
 		*what = "no answer";
-	else if (read(peer->up, &byte, 1) != 1)
+		show_workers(peer);
+	} else if (read(peer->up, &byte, 1) != 1) {
 		*what = "died";
+	}
 	if (!*what)
 		return;
 	bury(peer);

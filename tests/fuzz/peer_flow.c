@@ -14,7 +14,7 @@
 #include "model.h"
 #include "peer.h"
 
-enum { ARRIVAL_MS = 3000, WINDOW = 1 << 19 };
+enum { ARRIVAL_MS = 3000, WINDOW = 1 << 19, MOST_AT_ONCE = 4000 };
 
 static bool
 ready(int fd, short events, int ms)
@@ -119,7 +119,8 @@ send_piece(struct peer *peer, int n, int flags, struct result *result)
 	}
 	if (r < 0 && errno == EAGAIN)
 		peer->shared->late = 1;
-	result->value = r < 0 ? -errno : result->value + went;
+	/* The error itself is given once, to whatever call came first. */
+	result->value = r < 0 ? -EPIPE : result->value + went;
 	flow->peer_failed |= r < 0;
 	flow->peer_sent += (uint64_t)went;
 	if (flags & MSG_OOB)
@@ -129,7 +130,12 @@ send_piece(struct peer *peer, int n, int flags, struct result *result)
 static void
 send_pieces(struct peer *peer, const struct step *step, struct result *result)
 {
-	int nr = step->pieces ? step->pieces : 1, left = step->n;
+	bool at_once = peer->shared->flows[peer->now].waiter;
+	int nr = step->pieces && !at_once ? step->pieces : 1, left = step->n;
+
+	/* Who waits gets all of it. */
+	if (at_once && left > MOST_AT_ONCE)
+		left = MOST_AT_ONCE;
 
 	for (int i = 0; i < nr && left && result->value >= 0; i++) {
 		int n = i == nr - 1 || left < nr ? left : left / 2;

@@ -118,6 +118,7 @@ enum how {
 	BY_JUMP,    /* in a handler that leaves by siglongjmp */
 	CANCELLED,  /* by a thread that has just been cancelled */
 	INTERRUPTED, /* after `after` instructions, by a handler that makes the next step */
+	BLOCKED,     /* by a thread that waits in it, while others go on */
 	NR_HOWS
 };
 
@@ -213,6 +214,7 @@ struct flow {
 	int32_t nr_timeouts; /* that were waited for: not more than a few */
 	int32_t may_lose;    /* its last holder was killed */
 	int32_t inq;         /* TCP_INQ was set */
+	int32_t waiter;      /* 1 + the worker that waits inside a call */
 	int32_t guessed;     /* what a write took was no promise */
 	int32_t nr_blurs;    /* where it is not known which of two writes came first, */
 	struct span blurs[MAX_BLURS]; /* all bytes are alike */
@@ -223,7 +225,12 @@ struct hands {
 	int32_t fd[MAX_STREAMS], dup[MAX_STREAMS], epoll; /* -1: none */
 };
 
-enum worker_state { NOBODY, WORKING, GONE /* not yet joined */ };
+enum worker_state {
+	NOBODY,
+	WORKING,
+	WAITING /* inside a call */,
+	GONE /* not yet joined */
+};
 
 struct worker {
 	int32_t state;
@@ -249,8 +256,9 @@ struct shared {
 	uint32_t turn, over;
 	int32_t listeners[NR_TRANSPORTS];
 	int32_t draining; /* the peer is to take what comes: a worker writes more than fits */
-	int32_t dying;           /* the reader ends by a step */
-	uint64_t nr_interrupted; /* steps, in all programs */
+	int32_t dying; /* the reader ends by a step */
+	/* Steps, in all programs. */
+	uint64_t nr_interrupted, nr_blocked;
 	struct flow flows[MAX_STREAMS];
 	struct hands hands[MAX_WORKERS];
 	struct worker workers[MAX_WORKERS];

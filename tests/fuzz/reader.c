@@ -139,6 +139,10 @@ peer_steps(struct reader *r)
 	if (n != 1)
 		_exit(2);
 	r->result = r->shared->peer;
+	if (reader_is_tcp(r) && !r->flow->waiter)
+		await_arrival(r);
+	if (r->step.op == PEER_SENDS || r->flow->peer_ended)
+		waiter_returns(r);
 	if (reader_is_tcp(r))
 		await_arrival(r);
 }

@@ -17,9 +17,10 @@ struct reader {
 	struct shared *shared;
 	struct flow *flow;
 	struct hands *hands;
-	int me;     /* the worker */
-	int nested; /* 1: the step is made by a handler within another */
-	int begun;  /* the trap for it is set */
+	int me; /* the worker */
+	int nested; /* which buffer: 1: a handler makes the step within another; 2: is_waiter */
+	int is_waiter; /* the step is BLOCKED: it may wait */
+	int begun;     /* the trap for it is set */
 	struct step step;
 	struct result result;
 };

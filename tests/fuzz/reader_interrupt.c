@@ -152,9 +152,9 @@ commute(const struct reader *r, const struct step *inner)
 	const struct step *outer = &r->step;
 	bool one_stream = outer->stream == inner->stream;
 
-	if (inner->who != outer->who || inner->how != PLAINLY ||
-	    inner->op == DO_DPRINTF || outer->op == DO_DPRINTF ||
-	    (waits(outer) && outer->n))
+	if (waiter_forbids(r->shared, inner) || inner->who != outer->who ||
+	    inner->how != PLAINLY || inner->op == DO_DPRINTF ||
+	    outer->op == DO_DPRINTF || (waits(outer) && outer->n))
 		return false;
 	if (inner->op == DO_FORK)
 		return !r->shared->workers[r->me].is_thread;

@@ -13,9 +13,9 @@
  * the kernel, of 10 ms at most, so half of it is what has to pass. */
 enum { GUARD = 16, MAX_TIMEOUTS = 1 };
 
-/* One for a step, one for that which interrupts it. */
-static unsigned char buffers[2][MAX_READ + GUARD];
-static unsigned char *buffer;
+/* One for a step, one for that which interrupts it, one for who waits. */
+static unsigned char buffers[3][MAX_READ + GUARD];
+static __thread unsigned char *buffer;
 
 static bool
 takes_flags(int op)
@@ -29,7 +29,7 @@ will_end(struct reader *r)
 {
 	if (r->step.op == DO_RECVMMSG)
 		r->step.flags |= MSG_WAITFORONE;
-	if (model_read_returns(r->flow, &r->step))
+	if (r->is_waiter || model_read_returns(r->flow, &r->step))
 		return true;
 	if (r->flow->rcvtimeo_ns && r->flow->nr_timeouts < MAX_TIMEOUTS) {
 		r->flow->nr_timeouts++;
@@ -172,7 +172,8 @@ reader_receives(struct reader *r)
 	value = receive(r);
 	reader_call_ends();
 	reader_returned(r, value);
-	r->result.slept = r->flow->rcvtimeo_ns &&
+	r->result.slept = r->flow->rcvtimeo_ns && !r->flow->nonblock &&
+			  !(r->step.flags & MSG_DONTWAIT) &&
 			  model_read_short(r->flow, &r->step, value, errno) &&
 			  reader_now_ns() - start >= r->flow->rcvtimeo_ns / 2;
 	r->result.content = reader_buffer_sum(buffer, n);

@@ -15,7 +15,7 @@
 
 /* One for a step, one for that which interrupts it. */
 static unsigned char buffers[2][MAX_WRITE + 1];
-static unsigned char *outgoing;
+static __thread unsigned char *outgoing;
 
 unsigned char *
 reader_outgoing(const struct reader *r, size_t n)

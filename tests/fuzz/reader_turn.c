@@ -12,6 +12,7 @@
 
 #include "../raw_call.h"
 #include "reader.h"
+#include "reader_worker.h"
 
 enum { NO_ONE = 0xff };
 
@@ -67,6 +68,7 @@ await_turn(struct shared *shared, int me)
 void
 workers_end(struct shared *shared)
 {
+	waiters_end(shared);
 	shared->over = 1;
 	give_turn(shared, NO_ONE);
 	for (int i = 1; i < MAX_WORKERS; i++) {
@@ -174,12 +176,21 @@ make_step(struct shared *shared, int me)
 
 	r.flow = &shared->flows[step->stream];
 	r.hands = &shared->hands[home];
+	if (shared->at == shared->program.nr_steps - 1)
+		waiters_end(shared);
+	if (waiter_forbids(shared, step)) {
+		r.result.value = SKIPPED;
+		finish_step(&r);
+		return;
+	}
 	if (how == IN_HANDLER || how == BY_JUMP)
 		make_in_handler(&r);
 	else if (how == CANCELLED && shared->workers[me].is_thread)
 		make_cancelled(&r);
 	else if (how == INTERRUPTED)
 		make_interrupted(&r);
+	else if (how == BLOCKED && waiter_waits(&r))
+		return;
 	else
 		reader_makes(&r);
 	finish_step(&r);

@@ -23,8 +23,9 @@ by_poll(struct reader *r)
 {
 	struct pollfd fds = { reader_fd(r), (short)r->step.flags, 0 };
 	struct timespec t = time_of(r->step.n);
-	int value = r->step.op == DO_POLL ? poll(&fds, 1, r->step.n)
-					  : ppoll(&fds, 1, &t, NULL);
+	int value = r->step.op == DO_POLL
+			    ? poll(&fds, 1, r->step.n)
+			    : ppoll(&fds, 1, r->is_waiter ? NULL : &t, NULL);
 
 	r->result.more[0] = fds.revents;
 	return value;
@@ -49,9 +50,10 @@ by_select(struct reader *r)
 			   set_of(&out, fd, r->step.flags & POLLOUT),
 			   set_of(&except, fd, r->step.flags & POLLPRI) };
 
-	value = r->step.op == DO_SELECT
-			? select(fd + 1, sets[0], sets[1], sets[2], &tv)
-			: pselect(fd + 1, sets[0], sets[1], sets[2], &t, NULL);
+	value = r->step.op == DO_SELECT ? select(fd + 1, sets[0], sets[1], sets[2],
+						 r->is_waiter ? NULL : &tv)
+					: pselect(fd + 1, sets[0], sets[1], sets[2],
+						  r->is_waiter ? NULL : &t, NULL);
 	for (int i = 0; i < 3; i++)
 		r->result.more[i] = sets[i] && FD_ISSET(fd, sets[i]);
 	return value;

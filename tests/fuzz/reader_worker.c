@@ -185,7 +185,8 @@ end_worker(struct reader *r)
 	int who = r->step.n & (MAX_WORKERS - 1), home = r->shared->workers[r->me].home;
 	struct worker *w = &r->shared->workers[who];
 
-	if (!who || who == r->me || w->state == NOBODY || w->maker != home)
+	if (!who || who == r->me || w->state == NOBODY || w->state == WAITING ||
+	    w->maker != home)
 		return SKIPPED;
 	return w->is_thread ? end_thread(r, w, who) : end_process(r, w, who);
 }

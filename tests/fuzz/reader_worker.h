@@ -11,6 +11,15 @@ _Noreturn void worker_exits(struct shared *shared, int me);
 /* After an exec. */
 void worker_resumes(struct shared *shared, int me);
 
+/* Makes a BLOCKED step: others go on. False: it would not wait, and nothing was done. */
+bool waiter_waits(struct reader *r);
+/* The step must not be made while somebody waits on its stream. */
+bool waiter_forbids(const struct shared *shared, const struct step *step);
+/* The peer has done what whoever waits on r's stream waited for. */
+void waiter_returns(const struct reader *r);
+/* Worker 0 lets them all return. */
+void waiters_end(struct shared *shared);
+
 /* Where this program is. */
 void reader_path(char *out, size_t cap);
 

@@ -108,9 +108,12 @@ spell_flags(char *out, size_t cap, const struct step *step)
 void
 program_spell(char *out, size_t cap, const struct step *step)
 {
-	static const char *const hows[NR_HOWS] = { "", "in handler: ",
-						   "in handler, jumps: ", "cancelled: ",
-						   "interrupted by the next: " };
+	static const char *const hows[NR_HOWS] = { "",
+						   "in handler: ",
+						   "in handler, jumps: ",
+						   "cancelled: ",
+						   "interrupted by the next: ",
+						   "others go on: " };
 	char flags[128], pieces[32] = "", who[32] = "";
 
 	spell_flags(flags, sizeof flags, step);
