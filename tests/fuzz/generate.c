@@ -306,7 +306,7 @@ choose(struct generator *g)
 static void
 interrupt(struct generator *g, struct step *step)
 {
-	static const int most[] = { 60, 100, 150, 200, 300, 600, 1500 };
+	static const int most[] = { 60, 60, 150, 300, 600, 1200, 2500 };
 
 	step->how = INTERRUPTED;
 	step->after = (uint16_t)(1 + draw(g, (uint32_t)PICK(g, most)));
@@ -322,8 +322,8 @@ vary(struct generator *g, int first)
 	for (int i = first; i < g->p->nr_steps; i++)
 		if (g->p->steps[i].how == PLAINLY && chance(g, often[g->theme]))
 			g->p->steps[i].how = chance(g, 50) ? IN_HANDLER : BY_JUMP;
-	for (int i = first; i + 1 < g->p->nr_steps && g->theme != READING; i++)
-		if (g->p->steps[i].how == PLAINLY && chance(g, 1))
+	for (int i = first; i + 1 < g->p->nr_steps && g->interrupts; i++)
+		if (g->p->steps[i].how == PLAINLY && chance(g, 10))
 			interrupt(g, &g->p->steps[i]);
 	if (g->threads[g->who] && chance(g, 4))
 		g->p->steps[g->p->nr_steps - 1].how = CANCELLED;
@@ -373,6 +373,8 @@ begin(struct generator *g)
 	g->p->reader_connects = chance(g, 30);
 	g->p->nr_streams = 1 + (g->theme != READING && chance(g, 50));
 	g->p->writes = g->theme != READING;
+	/* Thousands of traps each: not in every program. */
+	g->interrupts = g->p->writes && chance(g, 16);
 	g->p->floods = g->theme == WRITING && chance(g, 30);
 	g->p->seen_turns = chance(g, 50);
 	g->about_urgent = g->theme == READING && chance(g, 15);

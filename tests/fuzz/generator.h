@@ -24,6 +24,7 @@ struct generator {
 	int costly;        /* steps that make processes so far */
 	int stream, who;   /* of the steps being made */
 	bool about_urgent; /* the program is about urgent data */
+	bool interrupts;   /* some of its calls are interrupted */
 	bool working[MAX_WORKERS], threads[MAX_WORKERS];
 	int maker[MAX_WORKERS];
 	struct peer_state peers[MAX_STREAMS];

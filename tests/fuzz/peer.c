@@ -67,6 +67,9 @@ child(const struct peer *peer, int shared, int up, int down)
 	}
 	if (peer->way != NATIVELY && library) {
 		setenv("LD_PRELOAD", library, 1);
+		/* Some are slower than the keeper, some are not. */
+		if (peer->way == EAGERLY)
+			setenv("STREAM_FLUSH_DELAY_US", "3000", 1);
 		setenv("STREAM_TEST", peer->way == EAGERLY ? "eager,count" : "count", 1);
 		snprintf(var, sizeof var, "%s/%%p.sock", directory);
 		setenv("STREAM_METRICS_SOCKET", var, 1);

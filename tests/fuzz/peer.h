@@ -13,7 +13,8 @@
 
 #include "program.h"
 
-/* How the reader runs; EAGERLY: it reads ahead whether it pays or not. */
+/* How the reader runs; EAGERLY: it reads ahead whether it pays or not, and
+ * holds for longer. */
 enum way { NATIVELY, PRELOADED_AS_IS, EAGERLY, NR_WAYS };
 
 struct peer {

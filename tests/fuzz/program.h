@@ -207,8 +207,7 @@ struct flow {
 	uint64_t load; /* what was asked to be written since the peer last took all */
 	int64_t rcvtimeo_ns; /* 0: none */
 	int32_t lowat, peek_off, nonblock;
-	int32_t shut; /* SHUT_RD was done */
-	int32_t shut_write;
+	int32_t shut;        /* SHUT_RD was done */
 	int32_t small;       /* the send buffer is */
 	int32_t slow;        /* the kernel was told to wait for more */
 	int32_t nr_timeouts; /* that were waited for: not more than a few */

@@ -37,9 +37,11 @@ static int
 set_timeout(struct reader *r)
 {
 	struct timeval tv = { .tv_usec = r->step.n * 1000L };
+	int value = setsockopt(reader_fd(r), SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
 
-	r->flow->rcvtimeo_ns = r->step.n * INT64_C(1000000);
-	return setsockopt(reader_fd(r), SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof tv);
+	if (!value)
+		r->flow->rcvtimeo_ns = r->step.n * INT64_C(1000000);
+	return value;
 }
 
 static int
@@ -55,13 +57,18 @@ set_peek_off(struct reader *r)
 static int
 set_nonblock(struct reader *r)
 {
-	int fd = reader_fd(r), flags;
+	int fd = reader_fd(r), flags, value;
 
-	r->flow->nonblock = r->step.n;
-	if (r->step.op == DO_NONBLOCK_IOCTL)
-		return ioctl(fd, FIONBIO, &r->step.n);
-	flags = fcntl(fd, F_GETFL);
-	return fcntl(fd, F_SETFL, r->step.n ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+	if (r->step.op == DO_NONBLOCK_IOCTL) {
+		value = ioctl(fd, FIONBIO, &r->step.n);
+	} else {
+		flags = fcntl(fd, F_GETFL);
+		flags = r->step.n ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
+		value = fcntl(fd, F_SETFL, flags);
+	}
+	if (!value)
+		r->flow->nonblock = r->step.n;
+	return value;
 }
 
 static int
@@ -81,11 +88,11 @@ ask_error(struct reader *r)
 static int
 shut(struct reader *r)
 {
-	if (r->step.n != SHUT_WR)
+	int value = shutdown(reader_fd(r), r->step.n);
+
+	if (!value && r->step.n != SHUT_WR)
 		r->flow->shut = 1;
-	if (r->step.n != SHUT_RD)
-		r->flow->shut_write = 1;
-	return shutdown(reader_fd(r), r->step.n);
+	return value;
 }
 
 static int
