@@ -18,9 +18,10 @@ test_packages=(
 	"${build_packages[@]}" "${demo_packages[@]}"
 	apache2 apache2-utils bind9 bind9-dnsutils clang clang-format clang-tidy cppcheck
 	dovecot-imapd erlang-inets git haproxy iproute2 ldap-utils libapache2-mod-php
-	libecj-java lftp mariadb-client-core mariadb-server-core memcached mosquitto
-	mosquitto-clients nginx-light nodejs openjdk-17-jre-headless openssh-client
-	openssh-server openssl postgresql postgresql-contrib procps prometheus puma
+	libecj-java libfaketime libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 lftp
+	mariadb-client-core mariadb-server-core memcached mosquitto mosquitto-clients
+	nginx-light nodejs openjdk-17-jre-headless openssh-client openssh-server openssl
+	php-cli postgresql postgresql-contrib procps prometheus puma
 	python3-prometheus-client redis-server redis-tools rsync ruby ruby-webrick shellcheck
 	slapd socat squid stunnel4 tcl valgrind vsftpd wrk
 )

@@ -1,6 +1,7 @@
 /* base/sys: raw system calls. The one file that knows how to enter the kernel; helper threads are in
  * sys_thread.c. */
 #include "base/sys.h"
+#include "base/libc.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -194,14 +195,14 @@ sys_fstat(int fd, struct stat *st)
 	return (int)CALL4(SYS_newfstatat, fd, "", st, AT_EMPTY_PATH);
 }
 
-/* ---- time: libc's clock_gettime is the vDSO and no name of ours ---- */
+/* ---- time: libc's own clock_gettime is the vDSO ---- */
 
 int64_t
 sys_now_ns(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	libc_clock(CLOCK_MONOTONIC, &now);
 	return now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
 }
 
@@ -210,7 +211,7 @@ sys_cpu_ns(void)
 {
 	struct timespec used;
 
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+	libc_clock(CLOCK_THREAD_CPUTIME_ID, &used);
 	return used.tv_sec * INT64_C(1000000000) + used.tv_nsec;
 }
 
@@ -219,7 +220,7 @@ sys_wall_ms(void)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &now);
+	libc_clock(CLOCK_REALTIME, &now);
 	return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
 

@@ -1,5 +1,6 @@
 /* interpose/init: how the library begins and ends in a process. */
 #include "base/config.h"
+#include "base/libc.h"
 #include "base/self.h"
 #include "interpose/entry.h"
 #include "stream/writer.h"
@@ -20,6 +21,7 @@ begin(void)
 {
 	bool safe = self_init();
 
+	libc_init();
 	config_init();
 	real_ready();
 	life_init(metrics_bind, metrics_child);

@@ -1,5 +1,6 @@
 #include "stream/borrow.h"
 #include "base/config.h"
+#include "base/libc.h"
 #include "pool/pool.h"
 #include <errno.h>
 
@@ -172,7 +173,7 @@ scatter(const struct iovec *iov, int nr_iov, const char *from, size_t n)
 	for (int i = 0; i < nr_iov && n; i++) {
 		size_t len = iov[i].iov_len < n ? iov[i].iov_len : n;
 
-		memcpy(iov[i].iov_base, from, len);
+		libc_copy(iov[i].iov_base, from, len);
 		from += len;
 		n -= len;
 	}

@@ -31,7 +31,7 @@ static void
 gather(char *to, const struct request *q)
 {
 	for (int i = 0; i < q->nr_iov; i++) {
-		memcpy(to, q->iov[i].iov_base, q->iov[i].iov_len);
+		libc_copy(to, q->iov[i].iov_base, q->iov[i].iov_len);
 		to += q->iov[i].iov_len;
 	}
 }
@@ -95,7 +95,7 @@ grow(struct stream *s, uint32_t tail, unsigned tier)
 		return false;
 	cold->spare_tier = tier;
 	__atomic_store_n(&cold->spare, new, __ATOMIC_RELEASE);
-	memcpy(new, old, tail);
+	libc_copy(new, old, tail);
 	cold->grown_tier = tier;
 	__atomic_store_n(&cold->grown, new, __ATOMIC_RELEASE);
 	__atomic_store_n(&s->chunk, new, __ATOMIC_RELEASE);

@@ -9,11 +9,11 @@
  * who makes the native call unchanged and reports it (writer_sent).
  * Results are those of the native call: n, a short count, or -errno.
  * Threads: any. Signals: safe, siglongjmp included. */
+#include "base/libc.h"
 #include "stream/counts.h"
 #include "stream/evidence.h"
 #include "stream/hot.h"
 #include "stream/room.h"
-#include <string.h>
 #include <sys/uio.h>
 
 /* Right also where an interrupted section has left a cap below the tail. */
@@ -52,7 +52,7 @@ writer_append_marked(struct stream *s, const void *buf, size_t n, bool small)
 	if (small)
 		hot_copy(chunk + w_tail(w), buf, n);
 	else
-		memcpy(chunk + w_tail(w), buf, n);
+		libc_copy(chunk + w_tail(w), buf, n);
 	if (thread->hot != s || !hot_commit(&s->w, w, w + n)) {
 		hot_end(thread);
 		return 0;

@@ -23,6 +23,9 @@ metrics_socket=
 # What of weir_internal_errors_total a case is right to have, as where a server
 # forbids itself threads.
 expected=
+# Libraries that are preloaded as well, with a space between them and ours.
+ahead=""
+behind=""
 # Metrics sockets, a line each, that stay: whoever is last in a chroot cannot remove its own.
 stays=
 loads=()
@@ -156,7 +159,10 @@ server_start() {
 		shift 2
 	fi
 	if preloaded; then
-		with=("LD_PRELOAD=$WEIR_LIB" "STREAM_METRICS_SOCKET=$tmp/m/%e.sock")
+		with=("LD_PRELOAD=$ahead$WEIR_LIB$behind"
+			"STREAM_METRICS_SOCKET=$tmp/m/%e.sock")
+	elif [ -n "$ahead$behind" ]; then
+		with=("LD_PRELOAD=$ahead$behind")
 	fi
 	# A shell starts background jobs with SIGINT and SIGQUIT ignored.
 	setsid "${as[@]}" env --default-signal=INT,QUIT "${with[@]}" "$@" \

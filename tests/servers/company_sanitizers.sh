@@ -1,0 +1,26 @@
+#!/bin/bash
+# Programs that sanitizers watch, of gcc and of clang: what the library does on their
+# behalf is nothing that they complain of.
+# shellcheck source-path=SCRIPTDIR source=company.sh disable=SC1091
+here=$(cd "$(dirname "$0")" && pwd)
+. "$here/company.sh"
+
+need gcc
+case_begin server
+with=() done=()
+for compiler in gcc clang; do
+	command -v "$compiler" >/dev/null || continue
+	for kind in address thread undefined; do
+		company_build "$compiler-$kind" "$compiler" "-fsanitize=$kind" \
+			-fno-omit-frame-pointer || continue
+		# A sanitizer's own library wants to be first.
+		ahead=
+		runtime=$(ldd "$tmp/$compiler-$kind" |
+			sed -n 's/.*=> \(.*lib[a-z]*san\.so[^ ]*\).*/\1/p' | head -n 1)
+		ahead=${runtime:+$runtime }
+		company_run "$compiler's $kind" "$tmp/$compiler-$kind"
+		done+=("$compiler-$kind")
+	done
+done
+[ "${#done[@]}" -gt 0 ] || skip "no compiler has a sanitizer"
+pass "lines of 4 clients compared in ${done[*]}"
