@@ -264,18 +264,20 @@ families_ask_text(const struct families *f, const char *target, char **texts)
 }
 
 void
-families_refresh(struct families *f, bool *ended)
+families_refresh(struct families *f)
 {
 	json_t **docs = have(calloc((size_t)f->nr + 1, sizeof(json_t *)));
+	int nr = 0;
 
 	families_ask(f, "/metrics.json", docs);
 	for (int i = 0; i < f->nr; i++) {
-		ended[i] = !docs[i];
+		json_decref(f->at[i].metrics);
 		if (!docs[i])
 			continue;
-		json_decref(f->at[i].metrics);
-		f->at[i].metrics = docs[i];
-		f->at[i].program = json_word(docs[i], "program");
+		f->at[nr] = f->at[i];
+		f->at[nr].metrics = docs[i];
+		f->at[nr++].program = json_word(docs[i], "program");
 	}
+	f->nr = nr;
 	free(docs);
 }

@@ -46,9 +46,8 @@ void families_ask(const struct families *, const char *target, json_t **docs);
 /* Likewise for text: to be freed. */
 void families_ask_text(const struct families *, const char *target, char **texts);
 
-/* Asks for /metrics.json again. A family that does not answer keeps its old one and its figure in
- * `ended` is true. */
-void families_refresh(struct families *, bool *ended);
+/* Asks for /metrics.json again; who does not answer is no longer among them. */
+void families_refresh(struct families *);
 
 /* Numbers and strings of an untrusted document: 0 or "" where there is none of that kind. */
 double json_figure(const json_t *object, const char *key);

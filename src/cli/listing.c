@@ -1,0 +1,147 @@
+#include "cli/listing.h"
+#include "cli/cli.h"
+#include "cli/text.h"
+#include <stdlib.h>
+#include <string.h>
+
+const char *const sort_names[NR_SORTS] = { "backpressure", "bytes", "blocked", "age" };
+
+enum listing_sort
+listing_sort_of(const char *name)
+{
+	int sort = 0;
+
+	while (sort < NR_SORTS && strcmp(sort_names[sort], name) != 0)
+		sort++;
+	return (enum listing_sort)sort;
+}
+
+void
+stream_both(const struct stream *s, struct flow *both)
+{
+	*both = s->way[0];
+	flow_add(both, &s->way[1], 1);
+}
+
+double
+stream_stall_ms(const struct stream *s)
+{
+	return s->way[0].stall_ms + s->way[1].stall_ms;
+}
+
+void
+stream_blocked(const struct stream *s, struct text *out)
+{
+	char figure[FIGURE_CAP];
+
+	if (s->blocked_ms > 0)
+		text_add(out, "%s %s", figure_time(figure, s->blocked_ms),
+			 s->blocked_cause);
+	else
+		text_add(out, "-");
+}
+
+static void
+read_stream(const struct family *family, json_t *entry, struct stream *s)
+{
+	static const char *const ways[] = { "request", "response" };
+
+	*s = (struct stream){ .family = family,
+			      .entry = json_incref(entry),
+			      .blocked_cause = "" };
+	for (int i = 0; i < 2; i++) {
+		const json_t *way = json_object_get(entry, ways[i]);
+		const json_t *blocked = json_object_get(way, "blocked");
+		double ms = json_figure(blocked, "for");
+
+		flow_read(way, &s->way[i]);
+		if (ms > s->blocked_ms) {
+			s->blocked_ms = ms;
+			s->blocked_cause = json_word(blocked, "cause");
+		}
+	}
+}
+
+static double
+age_ms(const struct stream *s)
+{
+	return json_figure(json_object_get(s->entry, "request"), "duration");
+}
+
+static double
+sort_key(const struct stream *s, enum listing_sort sort)
+{
+	switch (sort) {
+	case BY_BYTES:
+		return s->way[0].bytes + s->way[1].bytes;
+	case BY_BLOCKED:
+		return s->blocked_ms;
+	case BY_AGE:
+		return age_ms(s);
+	default:
+		return stream_stall_ms(s);
+	}
+}
+
+static int
+by_key(const void *a, const void *b, void *arg)
+{
+	const struct stream *x = a, *y = b;
+	enum listing_sort sort = *(const enum listing_sort *)arg;
+	const enum listing_sort then[] = { sort, BY_BLOCKED, BY_BYTES };
+
+	/* Of equal ones, who is blocked now, then the busier. */
+	for (int i = 0; i < 3; i++) {
+		double k = sort_key(x, then[i]), l = sort_key(y, then[i]);
+
+		if (k != l)
+			return (k < l) - (k > l);
+	}
+	return 0;
+}
+
+void
+listing_open(struct listing *l, const struct families *families, const char *state,
+	     enum listing_sort sort, int most)
+{
+	json_t **docs = have(calloc((size_t)families->nr + 1, sizeof(json_t *)));
+	struct text target = { 0 };
+	int cap = 0;
+
+	*l = (struct listing){ 0 };
+	text_add(&target, "/streams?sort=%s", sort_names[sort]);
+	if (state)
+		text_add(&target, "&state=%s", state);
+	if (most)
+		text_add(&target, "&limit=%d", most);
+	families_ask(families, text_string(&target), docs);
+	text_fini(&target);
+	for (int i = 0; i < families->nr; i++)
+		cap += (int)json_array_size(json_object_get(docs[i], "streams"));
+	l->at = have(calloc((size_t)cap + 1, sizeof *l->at));
+	for (int i = 0; i < families->nr; i++) {
+		json_t *entry;
+		size_t k;
+
+		if (json_figure(docs[i], "timestamp") > l->at_ms)
+			l->at_ms = json_figure(docs[i], "timestamp");
+		json_array_foreach(json_object_get(docs[i], "streams"), k, entry)
+		{
+			read_stream(&families->at[i], entry, &l->at[l->nr++]);
+		}
+		json_decref(docs[i]);
+	}
+	free(docs);
+	qsort_r(l->at, (size_t)l->nr, sizeof *l->at, by_key, &sort);
+	while (most && l->nr > most)
+		json_decref(l->at[--l->nr].entry);
+}
+
+void
+listing_close(struct listing *l)
+{
+	for (int i = 0; i < l->nr; i++)
+		json_decref(l->at[i].entry);
+	free(l->at);
+	*l = (struct listing){ 0 };
+}

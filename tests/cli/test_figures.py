@@ -1,0 +1,162 @@
+"""weir stat and weir streams: the figures are those of the sockets."""
+import http.client
+import json
+import socket
+
+import lib
+
+
+class Unix(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=lib.LIMIT)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)
+
+
+def asked(path, target):
+    conn = Unix(path)
+    conn.request("GET", target)
+    doc = json.load(conn.getresponse())
+    conn.close()
+    return doc
+
+
+def serve(tmp):
+    server = lib.Server(STREAM_METRICS_SOCKET=f"{tmp}/%e.%p")
+    return server, f"{tmp}/python3.{server.pid}"
+
+
+def streams(*args):
+    return lib.weir_json("streams", "-j", *args)["streams"]
+
+
+def stat(*args):
+    status, out, err = lib.weir("stat", "-j", *args)
+    assert status == 0 and not err, (status, err)
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def totals(line):
+    """Calls of the application since the start: the first line is an average."""
+    return round((line["request"]["appCalls"] + line["response"]["appCalls"]) * line["seconds"])
+
+
+def stat_is_the_socket_s(tmp):
+    server, path = serve(tmp)
+    with server:
+        server.turns(server.client(), 100)
+        # Until a snapshot has all of it: 100 requests, 100 replies in nine writes.
+        line = lib.within(lambda: [s for s in stat(path) if totals(s) >= 1000])[0]
+        family = asked(path, "/metrics.json")
+        for way in ("request", "response"):
+            theirs = family["totals"][way]
+            assert round(line[way]["appCalls"] * line["seconds"]) == theirs["appCalls"]
+            assert round(line[way]["kernelCalls"] * line["seconds"]) == theirs["kernelCalls"]
+            assert round(line[way]["bytes"] * line["seconds"]) == theirs["totalBytes"]
+        assert line["families"] == 1 and line["streams"] == 1 and line["blocked"] == 0
+        assert line["poolBytes"] == family["pool"]["totalBytes"]
+        assert 0 < line["holdP99"] < 20, line
+        status, out, _ = lib.weir("stat", path)
+        head, figures = out.splitlines()
+        assert status == 0 and len(head) <= 80 and len(figures) <= 80
+        assert head.split()[:5] == ["STRM", "BLK", "APP/s", "KRN/s", "RATIO"]
+        assert figures.split()[:2] == ["1", "0"]
+        assert len(figures.split()) == len(head.split())
+
+
+def stat_s_further_lines_are_their_intervals(tmp):
+    server, path = serve(tmp)
+    with server:
+        client = server.client()
+        server.turns(client, 300)
+        lib.within(lambda: totals(stat(path)[0]) >= 3000)
+        lines = stat(path, 1, 3)
+        assert len(lines) == 3
+        for line in lines[1:]:
+            assert 0.9 < line["seconds"] < 3, line
+            assert line["request"]["appCalls"] == 0 and line["response"]["bytes"] == 0, line
+            assert line["holdP99"] is None
+        assert lines[2]["timestamp"] > lines[1]["timestamp"] > lines[0]["timestamp"]
+        status, out, _ = lib.weir("stat", path, 1, 2)
+        assert status == 0 and len(out.splitlines()) == 3
+
+
+def worst_stream_first(tmp):
+    server, path = serve(tmp)
+    with server:
+        busy, stuck = server.client(), server.client()
+        server.turns(busy, 100)
+        server.say(stuck, "big", 8000000)  # nobody reads it
+        port = stuck.getsockname()[1]
+
+        def blocked():
+            # The library looks at causes when one of the server's threads goes to sleep.
+            server.turns(busy, 1)
+            found = streams(path)
+            return found if found[0]["response"]["blocked"] and \
+                found[0]["response"]["causes"]["peer"] > 200 else None
+        found = lib.within(blocked)
+        assert len(found) == 2
+        assert found[0]["peer"] == f"127.0.0.1:{port}", found[0]
+        assert found[0]["response"]["blocked"]["cause"] == "peer"
+        assert found[0]["program"] == "python3" and found[0]["socket"] == path
+        assert found[0]["familyPid"] == server.pid and found[0]["family"] == "inet"
+        status, out, _ = lib.weir("streams", path)
+        head, first, second = [line.split() for line in out.splitlines()]
+        assert status == 0 and head[-3:] == ["HELDUP", "CAUSE", "BLOCKED"]
+        assert first[6] == f"127.0.0.1:{port}" and first[-3] == "peer", first
+        assert first[-1] == "peer" and second[-3:] == ["0", "-", "-"], (first, second)
+        [line] = stat(path)
+        assert line["blocked"] == 1 and line["response"]["causes"]["peer"] > 0, line
+        assert streams("--sort", "bytes", "--limit", "1", path)[0]["response"]["totalBytes"] \
+            == max(s["response"]["totalBytes"] for s in found)
+        assert [s["peer"] for s in streams("--sort=age", path)] == [
+            f"127.0.0.1:{c.getsockname()[1]}" for c in (busy, stuck)]
+
+
+def closed_streams(tmp):
+    server, path = serve(tmp)
+    with server:
+        first, second = server.client(), server.client()
+        server.turns(first)
+        server.turns(second)
+        first.close()
+        lib.within(lambda: len(streams("--state", "closed", path)) == 1)
+        assert [s["state"] for s in streams(path)] == ["open"]
+        assert sorted(s["state"] for s in streams("--state=all", path)) == ["closed", "open"]
+
+
+def targets(tmp):
+    """A pid, a program's name, a socket's path; several families are one list."""
+    server, path = serve(tmp)
+    other, other_path = serve(tmp)
+    with server, other:
+        for one in (server, other):
+            one.turns(one.client())
+        lib.within(lambda: {path, other_path} <= {s["socket"] for s in streams()})
+        assert {s["socket"] for s in streams(server.pid)} == {path}
+        assert {s["socket"] for s in streams(other_path)} == {other_path}
+        assert {path, other_path} <= {s["socket"] for s in streams("python3")}
+        assert stat(server.pid)[0]["families"] == 1
+        assert stat("python3")[0]["families"] >= 2
+    for none in ("no-such-program", f"{tmp}/nothing", "4194303", path):
+        for verb in ("stat", "streams"):
+            status, out, err = lib.weir(verb, none)
+            assert status == 3 and not out and err.startswith("weir: "), (none, err)
+    assert lib.weir("streams", lib.WEIR)[0] == 3  # no socket
+
+
+def wrong_usage(_):
+    for bad in (("streams", "a", "b"), ("streams", "--sort", "x"), ("streams", "--limit", "0"),
+                ("streams", "--state=x"), ("streams", "--limit"), ("stat", "a", "b", "c", "d"),
+                ("stat", "python3", "0"), ("stat", "python3", "1", "0"), ("stat", "-x")):
+        status, out, err = lib.weir(*bad)
+        assert status == 2 and not out and err, (bad, status)
+
+
+if __name__ == "__main__":
+    lib.run([stat_is_the_socket_s, stat_s_further_lines_are_their_intervals,
+             worst_stream_first, closed_streams, targets, wrong_usage])
