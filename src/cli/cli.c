@@ -6,6 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+static struct {
+	bool keep;
+	struct text last, shown;
+} complaints;
+
 void
 complain(const char *format, ...)
 {
@@ -16,9 +21,31 @@ complain(const char *format, ...)
 	text_vadd(&raw, format, args);
 	va_end(args);
 	text_escape(&safe, text_string(&raw));
-	fprintf(stderr, "weir: %s\n", text_string(&safe));
+	if (complaints.keep) {
+		text_clear(&complaints.last);
+		text_add(&complaints.last, "%s", text_string(&safe));
+	} else {
+		fprintf(stderr, "weir: %s\n", text_string(&safe));
+	}
 	text_fini(&raw);
 	text_fini(&safe);
+}
+
+void
+complaints_keep(bool keep)
+{
+	complaints.keep = keep;
+	text_fini(&complaints.last);
+	text_fini(&complaints.shown);
+}
+
+const char *
+complaint_last(void)
+{
+	text_clear(&complaints.shown);
+	text_add(&complaints.shown, "%s", text_string(&complaints.last));
+	text_clear(&complaints.last);
+	return text_string(&complaints.shown);
 }
 
 void *

@@ -37,7 +37,7 @@ struct verb {
 };
 
 extern const struct verb verb_check, verb_ps, verb_run, verb_stat, verb_streams,
-	verb_targets;
+	verb_targets, verb_top;
 
 /* The verb of that name, or NULL. */
 const struct verb *verb_find(const char *name);
@@ -63,6 +63,11 @@ bool number_read(const char *word, long least, long most, long *number);
 
 /* "weir: " and the message, one line on stderr, escaped. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* While kept, complaints are not printed: a full screen shows the last one. */
+void complaints_keep(bool keep);
+/* The last one kept, escaped, and forgotten when the next is asked for; "" if there is none. */
+const char *complaint_last(void);
 
 /* Gives `memory` back, or ends the command where that is NULL. */
 void *have(void *memory);

@@ -66,6 +66,19 @@ flow_cause(const struct flow *flow)
 	return most < 0 ? "-" : cause_names[most];
 }
 
+json_t *
+flow_json(const struct flow *flow)
+{
+	return json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:{s:f, s:f, s:f, s:f}}",
+			 "appCalls", flow->app_calls, "kernelCalls", flow->kernel_calls,
+			 "bytes", flow->bytes, "avgChunkSize", flow_chunk(flow),
+			 "backpressureEvents", flow->stalls, "backpressureTime",
+			 flow->stall_ms, "causes", "peer", flow->cause_ms[CAUSE_PEER],
+			 "network", flow->cause_ms[CAUSE_NETWORK], "local",
+			 flow->cause_ms[CAUSE_LOCAL], "unknown",
+			 flow->cause_ms[CAUSE_UNKNOWN]);
+}
+
 /* The line behind `line`, or NULL. */
 static const char *
 next_line(const char *line)

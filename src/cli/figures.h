@@ -25,6 +25,9 @@ double flow_chunk(const struct flow *flow);
  * did not read; "-" where nothing did. */
 const char *flow_cause(const struct flow *flow);
 
+/* As in JSON, with the names of /metrics.json. */
+json_t *flow_json(const struct flow *flow);
+
 /* How long the library held bytes: Prometheus' cumulative buckets. */
 enum { MOST_BUCKETS = 24 };
 struct holds {

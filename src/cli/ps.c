@@ -34,9 +34,9 @@ static void
 print(const struct families *families)
 {
 	static const struct column columns[] = {
-		{ "PID", 0, 0 },    { "PROGRAM", 1, 32 }, { "AGE", 0, 0 },
-		{ "PROCS", 0, 0 },  { "STREAMS", 0, 0 },  { "VERSION", 1, 16 },
-		{ "SOCKET", 1, 0 },
+		{ "PID", 0, 0, 0 },    { "PROGRAM", 1, 32, 0 }, { "AGE", 0, 0, 0 },
+		{ "PROCS", 0, 0, 0 },  { "STREAMS", 0, 0, 0 },  { "VERSION", 1, 16, 0 },
+		{ "SOCKET", 1, 0, 0 },
 	};
 	struct table *t = table_new(columns, sizeof columns / sizeof *columns);
 	char figure[FIGURE_CAP];

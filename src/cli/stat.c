@@ -55,19 +55,6 @@ print_line(const struct sample *rates)
 	       figure_time(f[12], unread), figure_bytes(f[13], rates->pool_bytes));
 }
 
-static json_t *
-flow_json(const struct flow *rates)
-{
-	return json_pack(
-		"{s:f, s:f, s:f, s:f, s:f, s:f, s:{s:f, s:f, s:f, s:f}}", "appCalls",
-		rates->app_calls, "kernelCalls", rates->kernel_calls, "bytes",
-		rates->bytes, "avgChunkSize", flow_chunk(rates), "backpressureEvents",
-		rates->stalls, "backpressureTime", rates->stall_ms, "causes", "peer",
-		rates->cause_ms[CAUSE_PEER], "network", rates->cause_ms[CAUSE_NETWORK],
-		"local", rates->cause_ms[CAUSE_LOCAL], "unknown",
-		rates->cause_ms[CAUSE_UNKNOWN]);
-}
-
 static int
 print_json(const struct watch *w, const struct sample *rates)
 {

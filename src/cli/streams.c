@@ -47,12 +47,12 @@ static void
 print(const struct listing *l)
 {
 	static const struct column columns[] = {
-		{ "PROGRAM", 1, 24 }, { "PID", 0, 0 },    { "FD", 0, 0 },
-		{ "ROLE", 1, 0 },     { "MODE", 1, 0 },   { "LOCAL", 1, 0 },
-		{ "PEER", 1, 0 },     { "APP", 0, 0 },    { "KERNEL", 0, 0 },
-		{ "RATIO", 0, 0 },    { "IN", 0, 0 },     { "OUT", 0, 0 },
-		{ "CHUNK", 0, 0 },    { "HELDUP", 0, 0 }, { "CAUSE", 1, 0 },
-		{ "BLOCKED", 1, 0 },
+		{ "PROGRAM", 1, 24, 0 }, { "PID", 0, 0, 0 },    { "FD", 0, 0, 0 },
+		{ "ROLE", 1, 0, 0 },     { "MODE", 1, 0, 0 },   { "LOCAL", 1, 0, 0 },
+		{ "PEER", 1, 0, 0 },     { "APP", 0, 0, 0 },    { "KERNEL", 0, 0, 0 },
+		{ "RATIO", 0, 0, 0 },    { "IN", 0, 0, 0 },     { "OUT", 0, 0, 0 },
+		{ "CHUNK", 0, 0, 0 },    { "HELDUP", 0, 0, 0 }, { "CAUSE", 1, 0, 0 },
+		{ "BLOCKED", 1, 0, 0 },
 	};
 	struct table *t = table_new(columns, sizeof columns / sizeof *columns);
 

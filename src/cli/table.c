@@ -77,6 +77,19 @@ spaces(struct text *out, int nr)
 	text_add(out, "%*s", nr, "");
 }
 
+/* The columns by which column `i` has to give way. */
+static int
+too_wide(const struct table *t, int i, int width)
+{
+	int sum = (t->nr_columns - 1) * GAP, give = t->width[i] - t->columns[i].least;
+
+	if (!width || !t->columns[i].least || give <= 0)
+		return 0;
+	for (int k = 0; k < t->nr_columns; k++)
+		sum += t->width[k];
+	return sum <= width ? 0 : sum - width < give ? sum - width : give;
+}
+
 void
 table_line(const struct table *t, int row, int width, struct text *out)
 {
@@ -85,15 +98,16 @@ table_line(const struct table *t, int row, int width, struct text *out)
 	for (int i = 0; i < t->nr_columns; i++) {
 		const char *cell = row < 0 ? t->columns[i].head
 					   : t->cells[row * t->nr_columns + i];
-		int pad = t->width[i] - text_columns(cell);
+		int wide = t->width[i] - too_wide(t, i, width);
+		int pad = wide - text_columns(cell);
 
 		if (i)
 			spaces(&line, GAP);
-		if (!t->columns[i].left)
+		if (!t->columns[i].left && pad > 0)
 			spaces(&line, pad);
-		text_bytes(&line, cell, strlen(cell));
+		text_cut(&line, cell, wide);
 		/* The last column leaves no spaces behind it. */
-		if (t->columns[i].left && i + 1 < t->nr_columns)
+		if (t->columns[i].left && pad > 0 && i + 1 < t->nr_columns)
 			spaces(&line, pad);
 	}
 	text_cut(out, text_string(&line),

@@ -11,6 +11,7 @@ struct column {
 	const char *head;
 	int left; /* columns from the left; else from the right */
 	int most; /* wider cells are cut; 0: none is */
+	int least; /* how far it may be narrowed so that a line fits; 0: not. One column at most */
 };
 
 struct table;
@@ -25,7 +26,7 @@ void table_cell(struct table *, const char *format, ...)
 int table_rows(const struct table *);
 
 /* Adds row `row` (-1: the head) without a line's end or spaces before it, cut at `width`
- * columns (0: not). */
+ * columns (0: not), for which a column that may be is narrowed first. */
 void table_line(const struct table *, int row, int width, struct text *out);
 
 /* Head and rows, not cut: what reads a pipe gets all of it. */

@@ -93,8 +93,12 @@ watch_look(struct watch *w)
 		int ret = families_open(&w->families, w->target);
 
 		w->found_ms = now;
-		if (ret != END_FINE)
+		if (ret != END_FINE) {
+			forget(w->now, w->nr_now);
+			w->now = NULL;
+			w->nr_now = 0;
 			return ret;
+		}
 	}
 	refresh(w);
 	forget(w->before, w->nr_before);

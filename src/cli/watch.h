@@ -28,7 +28,8 @@ struct watch {
 	double found_ms; /* when families were looked for */
 };
 
-/* A look. END_FINE; what families_open() returns where none fits, with its complaint. */
+/* A look. END_FINE; what families_open() returns where none fits, with its complaint: then there
+ * is no sample. */
 int watch_look(struct watch *);
 
 /* What changed for family i of the newest look. */

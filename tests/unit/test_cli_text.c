@@ -109,9 +109,9 @@ figures_take_five_columns(void **state)
 static void
 a_table_is_as_wide_as_its_cells(void **state)
 {
-	static const struct column columns[] = { { "PID", 0, 0 },
-						 { "NAME", 1, 6 },
-						 { "X", 1, 0 } };
+	static const struct column columns[] = { { "PID", 0, 0, 0 },
+						 { "NAME", 1, 6, 0 },
+						 { "X", 1, 0, 0 } };
 	struct table *t = table_new(columns, 3);
 	struct text line = { 0 };
 
@@ -138,6 +138,35 @@ a_table_is_as_wide_as_its_cells(void **state)
 	table_free(t);
 }
 
+static void
+a_table_gives_way_in_one_column(void **state)
+{
+	static const struct column columns[] = { { "A", 0, 0, 0 },
+						 { "PEER", 1, 0, 5 },
+						 { "B", 0, 0, 0 } };
+	struct table *t = table_new(columns, 3);
+	struct text line = { 0 };
+
+	(void)state;
+	table_cell(t, "1");
+	table_cell(t, "10.20.30.40:50");
+	table_cell(t, "22");
+	table_line(t, 0, 19, &line);
+	assert_string_equal(text_string(&line), "1 10.20.30.40:50 22");
+	text_clear(&line);
+	table_line(t, 0, 15, &line);
+	assert_string_equal(text_string(&line), "1 10.20.30.~ 22");
+	text_clear(&line);
+	table_line(t, -1, 15, &line);
+	assert_string_equal(text_string(&line), "A PEER        B");
+	/* No further than that: then the line is cut. */
+	text_clear(&line);
+	table_line(t, 0, 9, &line);
+	assert_string_equal(text_string(&line), "1 10.2~ ~");
+	text_fini(&line);
+	table_free(t);
+}
+
 int
 main(void)
 {
@@ -147,6 +176,7 @@ main(void)
 		cmocka_unit_test(columns_are_those_of_a_terminal),
 		cmocka_unit_test(figures_take_five_columns),
 		cmocka_unit_test(a_table_is_as_wide_as_its_cells),
+		cmocka_unit_test(a_table_gives_way_in_one_column),
 	};
 
 	setlocale(LC_CTYPE, "C.UTF-8");
