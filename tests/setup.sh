@@ -22,13 +22,8 @@ test_packages=(
 	mariadb-client-core mariadb-server-core memcached mosquitto mosquitto-clients
 	nginx-light nodejs openjdk-17-jre-headless openssh-client openssh-server openssl
 	php-cli postgresql postgresql-contrib procps prometheus puma
-	python3-prometheus-client redis-server redis-tools rsync ruby ruby-webrick shellcheck
+	python3-prometheus-client python3-pyte redis-server redis-tools rsync ruby ruby-webrick shellcheck
 	slapd socat squid stunnel4 tcl valgrind vsftpd wrk
-	libecj-java lftp mariadb-client-core mariadb-server-core memcached mosquitto
-	mosquitto-clients nginx-light nodejs openjdk-17-jre-headless openssh-client
-	openssh-server openssl postgresql postgresql-contrib procps prometheus puma
-	python3-prometheus-client python3-pyte redis-server redis-tools rsync ruby ruby-webrick
-	shellcheck slapd socat squid stunnel4 tcl valgrind vsftpd wrk
 )
 
 case ${1:-} in

@@ -119,6 +119,13 @@ def need_root():
         raise Skip("must be run as root")
 
 
+def need_mount_namespace():
+    """Not to be had in a chroot whose root is no mount point."""
+    need_root()
+    if subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL).returncode:
+        raise Skip("no mount namespace can be made here")
+
+
 def run(tests):
     """Runs functions that take a directory of their own; TAP."""
     failed = 0

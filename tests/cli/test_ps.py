@@ -53,7 +53,7 @@ def a_path_that_no_address_holds(tmp):
 def hidden_by_private_tmp(tmp):
     """As PrivateTmp does: a mount namespace with a /tmp of its own, into which the library and
     the server are brought, as they may lie in the other."""
-    lib.need_root()
+    lib.need_mount_namespace()
     library = os.path.join("/run", os.path.basename(tmp) + ".so")
     script = os.path.join("/run", os.path.basename(tmp) + ".py")
     subprocess.run(["cp", lib.LIB, library], check=True)
@@ -163,7 +163,7 @@ def strangers_are_no_families(tmp):
 
 def nothing_found(tmp):
     """In namespaces of its own there is no family at all."""
-    lib.need_root()
+    lib.need_mount_namespace()
     code = ("mount -t tmpfs none /tmp && mount -t tmpfs none /run && "
             f'"{lib.WEIR}" ps; echo $?; "{lib.WEIR}" ps -j; echo $?; '
             f'"{lib.WEIR}" targets; echo $?')
