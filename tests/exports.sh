@@ -85,6 +85,8 @@ cat >"$work/allowed" <<'END'
 _GLOBAL_OFFSET_TABLE_
 __libc_single_threaded
 clock_gettime
+dlopen
+dlsym
 fnmatch
 memchr
 memcmp

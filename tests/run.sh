@@ -135,9 +135,9 @@ must setup 900 bash tests/setup.sh test
 must autoreconf 120 autoreconf -fi
 cd "$build" || exit 1
 must configure 120 "$source_dir/configure" --enable-werror
-must build 300 make -j2
+must build 600 make -j2
 
-check check 420 "$build" make -k -j2 check
+check check 900 "$build" make -k -j2 check
 
 one bench-programs 120 make -s -j2 bench-programs
 check address 600 "$build/address" bash "$source_dir/tests/sanitizers.sh" address
@@ -147,8 +147,8 @@ check valgrind 240 "$build" make -k -j2 check-valgrind-quick
 lines fuzz 240 make -s fuzz FUZZ_SECONDS=5
 
 lines check-headers 120 make -s check-headers
-lines check-servers 720 make -s check-servers
-lines lint 300 make -s -k lint
+lines check-servers 1200 make -s check-servers
+lines lint 900 make -s -k lint
 # The tarball's own check: enough of the tests to know that it is whole; all of them ran above.
 one distcheck 300 make -s -j2 distcheck TESTS=tests/exports.sh
 finish
