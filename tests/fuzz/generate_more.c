@@ -81,7 +81,9 @@ set_sending(struct generator *g)
 		add(g, DO_CORK, 1);
 		add_write(g, common_write(g), write_size(g));
 		add(g, DO_CORK, 0);
-	} else if (kind < 75 && g->p->floods) {
+	} else if (kind < 66) {
+		add(g, DO_LINGER, chance(g, 80));
+	} else if (kind < 78 && g->p->floods) {
 		add(g, DO_SNDBUF, (int)draw(g, 30000));
 	} else {
 		add(g, DO_NONBLOCK_FCNTL, chance(g, 50));
@@ -146,7 +148,7 @@ static void
 close_one(struct generator *g)
 {
 	add(g, DO_CLOSE_DUP, 0);
-	add(g, DO_CLOSE, 0);
+	add(g, DO_CLOSE, (int)draw(g, NR_CLOSES));
 	peer_of(g)->closed = true;
 }
 
@@ -246,5 +248,5 @@ generate_end(struct generator *g)
 	if (g->theme != READING && chance(g, 12))
 		add(g, DO_DIE, (int)draw(g, NR_DIES));
 	else
-		add(g, DO_CLOSE, 0);
+		add(g, DO_CLOSE, g->theme == READING ? 0 : (int)draw(g, NR_CLOSES));
 }

@@ -82,7 +82,7 @@ enum op {
 	DO_COMPUTE, /* n us in which the library sees nothing: the keeper acts */
 	DO_DUP,     /* n: how */
 	DO_CLOSE_DUP,
-	DO_CLOSE, /* the last step of every program closes everything */
+	DO_CLOSE, /* n: how; the last step of every program closes everything */
 	/* Sending: n, flags, pieces, via, as for receiving. */
 	DO_SEND,
 	DO_WRITE_PLAIN,
@@ -98,6 +98,7 @@ enum op {
 	DO_NODELAY, /* n: the value */
 	DO_CORK,
 	DO_SNDBUF,
+	DO_LINGER, /* SO_LINGER: no time; n: whether */
 	/* Many: workers are 0 (the first), 1, 2, 3. */
 	DO_THREAD, /* worker n begins */
 	DO_FORK,   /* worker n begins, in a process of its own; flags: how */
@@ -122,6 +123,15 @@ enum how {
 	NR_HOWS
 };
 
+enum close_how {
+	CLOSE_PLAIN,
+	CLOSE_RANGE,
+	CLOSE_SYSCALL,
+	CLOSE_STDIO,
+	CLOSE_DUP2, /* of something else onto it */
+	CLOSE_DUP3,
+	NR_CLOSES
+};
 enum fork_how { FORK, FORK_UNDERSCORE, FORK_BY_SYSCALL, NR_FORKS };
 enum end_how { END_RETURN, END_EXIT, END_UNDERSCORE, END_KILLED, NR_ENDS };
 enum exec_how { EXEC_PLAIN, EXEC_FAILS, EXEC_NO_LIBRARY, NR_EXECS };

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -140,6 +141,45 @@ close_duplicate(struct reader *r)
 	return fd < 0 ? 0 : close(fd);
 }
 
+static int
+put_over(int fd, bool whole)
+{
+	int other = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int value = whole ? dup2(other, fd) : dup3(other, fd, O_CLOEXEC);
+
+	close(other);
+	return value < 0 ? value : close(fd);
+}
+
+static int
+close_by(int fd, int how)
+{
+	FILE *file;
+
+	switch (how) {
+	case CLOSE_RANGE:
+		return close_range((unsigned)fd, (unsigned)fd, 0);
+	case CLOSE_SYSCALL:
+		return (int)syscall(SYS_close, fd);
+	case CLOSE_STDIO:
+		file = fdopen(fd, "r+");
+		return file ? fclose(file) : close(fd);
+	case CLOSE_DUP2:
+	case CLOSE_DUP3:
+		return put_over(fd, how == CLOSE_DUP2);
+	default:
+		return close(fd);
+	}
+}
+
+static int
+set_linger(const struct reader *r)
+{
+	struct linger none = { r->step.n, 0 };
+
+	return setsockopt(reader_fd(r), SOL_SOCKET, SO_LINGER, &none, sizeof none);
+}
+
 /* The stream alone, or at the program's end all there is. */
 static int
 close_stream(struct reader *r)
@@ -153,7 +193,7 @@ close_stream(struct reader *r)
 		if (fd < 0 || (!all && i != r->step.stream))
 			continue;
 		mine[i] = -1;
-		value |= close(fd);
+		value |= close_by(fd, r->step.n);
 	}
 	for (r->step.stream = 0; all && r->step.stream < MAX_STREAMS; r->step.stream++)
 		close_duplicate(r);
@@ -199,6 +239,8 @@ set(struct reader *r)
 	case DO_CORK:
 		r->flow->slow |= r->step.n;
 		return set_option(r, IPPROTO_TCP, TCP_CORK);
+	case DO_LINGER:
+		return set_linger(r);
 	case DO_SNDBUF:
 		return set_sndbuf(r);
 	case DO_COMPUTE:

@@ -88,7 +88,7 @@ waiter_forbids(const struct shared *shared, const struct step *step)
 	case DO_SHUTDOWN:
 		return step->n != SHUT_WR;
 	default:
-		return !(step->op >= DO_SEND && step->op <= DO_SNDBUF) &&
+		return !(step->op >= DO_SEND && step->op <= DO_LINGER) &&
 		       !(step->op >= DO_POLL && step->op <= DO_EPOLL_WAIT);
 	}
 }

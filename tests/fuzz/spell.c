@@ -60,6 +60,7 @@ static const char *const op_names[NR_OPS] = {
 	[DO_NODELAY] = "TCP_NODELAY",
 	[DO_CORK] = "TCP_CORK",
 	[DO_SNDBUF] = "SO_SNDBUF",
+	[DO_LINGER] = "SO_LINGER 0,",
 	[DO_THREAD] = "thread",
 	[DO_FORK] = "fork",
 	[DO_END] = "end of",
