@@ -251,6 +251,7 @@ print_list(const json_t *list, const char *title)
 		printf("  %s %s: %s\n", title, json_word(entry, "reason"),
 		       text_string(&line));
 	}
+	text_fini(&line);
 }
 
 static void
@@ -303,10 +304,15 @@ finish(struct report *r, const char *target, long pid, bool json)
 		print_bypassed(r->bypassed);
 		text_fini(&name);
 	}
+	return ret;
+}
+
+static void
+forget(struct report *r)
+{
 	json_decref(r->reasons);
 	json_decref(r->hidden);
 	json_decref(r->bypassed);
-	return ret;
 }
 
 static int
@@ -338,6 +344,7 @@ check_process(pid_t pid, const char *target, bool json)
 	text_fini(&maps);
 	if (ret == END_FINE)
 		ret = finish(&r, target, pid, json);
+	forget(&r);
 	families_close(&families);
 	return ret;
 }
@@ -364,6 +371,7 @@ check_program(const char *name, bool json)
 			    "it uses liburing: what it sends that way is not seen");
 		ret = finish(&r, name, 0, json);
 	}
+	forget(&r);
 	program_fini(&program);
 	return ret;
 }

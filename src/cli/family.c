@@ -83,6 +83,14 @@ why(const struct http_get *get)
 	}
 }
 
+/* Nobody listens, or who did ended meanwhile. */
+static bool
+is_gone(int error)
+{
+	return error == -ECONNREFUSED || error == -ENOENT || error == -ECONNRESET ||
+	       error == -EPIPE;
+}
+
 /* Takes a place for a family if it answers. */
 static void
 meet(struct families *f, struct place *place, struct http_get *get, bool loud)
@@ -91,7 +99,7 @@ meet(struct families *f, struct place *place, struct http_get *get, bool loud)
 	struct family *family = &f->at[f->nr];
 
 	if (!doc) {
-		if (get->error != -ECONNREFUSED && get->error != -ENOENT) {
+		if (!is_gone(get->error)) {
 			if (loud)
 				complain("%s: %s", place->path, why(get));
 			f->nr_unasked++;

@@ -90,6 +90,8 @@ receive_answer(struct call *c)
 		text_bytes(&c->answer, part, (size_t)n);
 		if (c->answer.len > HTTP_MOST_BYTES)
 			finish(c, -EMSGSIZE);
+	} else if (n == 0 && !c->answer.len) {
+		finish(c, -ECONNRESET);
 	} else if (n == 0) {
 		finish(c, 0);
 		http_parse(c->get, text_string(&c->answer), c->answer.len);

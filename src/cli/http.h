@@ -14,8 +14,9 @@ enum { HTTP_MOST_BYTES = 64 << 20 };
 struct http_get {
 	int socket;         /* in: a descriptor of the socket's path, O_PATH */
 	const char *target; /* in: "/metrics.json" */
-	/* Out: 0 and a body, or -errno: -ETIMEDOUT, -ECONNREFUSED (nobody listens), -EACCES,
-	 * -EPROTO (no proper answer), -EREMOTEIO (a status other than 200), ... */
+	/* Out: 0 and a body, or -errno: -ETIMEDOUT, -ECONNREFUSED (nobody listens),
+	 * -ECONNRESET (it ended meanwhile), -EACCES, -EPROTO (no proper answer),
+	 * -EREMOTEIO (a status other than 200), ... */
 	int error;
 	int status; /* out: of HTTP, 0 where there was none */
 	char *body; /* out: ended by a NUL that `len` does not count; to be freed */

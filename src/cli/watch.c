@@ -87,11 +87,11 @@ watch_look(struct watch *w)
 
 	if (w->nr_now && now - w->found_ms < FIND_EVERY_MS)
 		families_refresh(&w->families);
-	else
-		families_close(&w->families);
-	if (!w->families.nr) {
-		int ret = families_open(&w->families, w->target);
+	if (!w->families.nr || now - w->found_ms >= FIND_EVERY_MS) {
+		int ret;
 
+		families_close(&w->families);
+		ret = families_open(&w->families, w->target);
 		w->found_ms = now;
 		if (ret != END_FINE) {
 			forget(w->now, w->nr_now);
@@ -105,8 +105,8 @@ watch_look(struct watch *w)
 	w->before = w->now;
 	w->nr_before = w->nr_now;
 	w->nr_now = w->families.nr;
-	w->now = have(calloc((size_t)w->nr_now, sizeof *w->now));
-	texts = have(calloc((size_t)w->nr_now, sizeof(char *)));
+	w->now = have(calloc((size_t)w->nr_now + 1, sizeof *w->now));
+	texts = have(calloc((size_t)w->nr_now + 1, sizeof(char *)));
 	families_ask_text(&w->families, "/metrics", texts);
 	for (int i = 0; i < w->nr_now; i++) {
 		read_sample(&w->families.at[i], texts[i], &w->now[i]);

@@ -128,6 +128,9 @@ def need_mount_namespace():
 
 def run(tests):
     """Runs functions that take a directory of their own; TAP."""
+    if os.environ.get("WEIR_SANITIZER"):
+        print("# a sanitized library is not preloaded into Debian's programs")
+        sys.exit(77)
     failed = 0
     wanted = sys.argv[1:]
     tests = [t for t in tests if not wanted or t.__name__ in wanted]

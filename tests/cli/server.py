@@ -8,6 +8,7 @@ It prints its port. Each connection has a thread and sends lines:
     load PATH      a library is loaded with RTLD_DEEPBIND and its function f called
 All but big end their reply with a newline.
 """
+import contextlib
 import ctypes
 import os
 import socket
@@ -17,7 +18,8 @@ import threading
 
 def serve(conn):
     conn.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
-    with conn, conn.makefile("rb") as lines:
+    # A client that goes while it is being served is no news.
+    with contextlib.suppress(ConnectionError), conn, conn.makefile("rb") as lines:
         for line in lines:
             word, what = line.split()
             DO[word.decode()](conn, what.decode())

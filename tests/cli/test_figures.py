@@ -35,7 +35,7 @@ def streams(*args):
 
 def stat(*args):
     status, out, err = lib.weir("stat", "-j", *args)
-    assert status == 0 and not err, (status, err)
+    assert status == 0, (status, err)
     return [json.loads(line) for line in out.splitlines()]
 
 
