@@ -304,15 +304,6 @@ choose(struct generator *g)
 }
 
 static void
-interrupt(struct generator *g, struct step *step)
-{
-	static const int most[] = { 60, 60, 150, 300, 600, 1200, 2500 };
-
-	step->how = INTERRUPTED;
-	step->after = (uint16_t)(1 + draw(g, (uint32_t)PICK(g, most)));
-}
-
-static void
 vary(struct generator *g, int first)
 {
 	static const uint32_t often[] = { [READING] = 0, [WRITING] = 4, [COMPANY] = 8 };
@@ -323,8 +314,8 @@ vary(struct generator *g, int first)
 		if (g->p->steps[i].how == PLAINLY && chance(g, often[g->theme]))
 			g->p->steps[i].how = chance(g, 50) ? IN_HANDLER : BY_JUMP;
 	for (int i = first; i + 1 < g->p->nr_steps && g->interrupts; i++)
-		if (g->p->steps[i].how == PLAINLY && chance(g, 10))
-			interrupt(g, &g->p->steps[i]);
+		if (g->p->steps[i].how == PLAINLY && chance(g, 5))
+			generate_interruption(g, &g->p->steps[i]);
 	if (g->threads[g->who] && chance(g, 4))
 		g->p->steps[g->p->nr_steps - 1].how = CANCELLED;
 }
@@ -341,7 +332,9 @@ group(struct generator *g)
 	int first = g->p->nr_steps;
 
 	choose(g);
-	if (chance(g, writes[g->theme]))
+	if (g->interrupts && chance(g, 20))
+		generate_interruptions(g);
+	else if (chance(g, writes[g->theme]))
 		generate_writes(g);
 	else if (chance(g, company[g->theme]))
 		generate_company(g);
@@ -374,7 +367,7 @@ begin(struct generator *g)
 	g->p->nr_streams = 1 + (g->theme != READING && chance(g, 50));
 	g->p->writes = g->theme != READING;
 	/* Thousands of traps each: not in every program. */
-	g->interrupts = g->p->writes && chance(g, 16);
+	g->interrupts = g->p->writes && chance(g, 5);
 	g->p->floods = g->theme == WRITING && chance(g, 30);
 	g->p->seen_turns = chance(g, 50);
 	g->about_urgent = g->theme == READING && chance(g, 15);

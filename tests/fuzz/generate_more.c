@@ -110,6 +110,59 @@ generate_writes(struct generator *g)
 		add(g, DO_COMPUTE, 1 + (int)draw(g, 900));
 }
 
+/* ---- interruptions ---- */
+
+void
+generate_interruption(struct generator *g, struct step *step)
+{
+	static const int most[] = { 60, 60, 150, 300, 600, 1200, 2500 };
+
+	step->how = INTERRUPTED;
+	if (chance(g, 50)) {
+		step->after = (uint16_t)(AT_CALLS + draw(g, 8));
+		return;
+	}
+	step->after = (uint16_t)(1 + draw(g, (uint32_t)PICK(g, most)));
+}
+
+/* What the library does where it holds or has borrowed something, and more is written or read in the
+ * middle of that. */
+static void
+interrupted_call(struct generator *g)
+{
+	static const int waits[] = { DO_POLL, DO_PPOLL, DO_SELECT, DO_EPOLL_WAIT };
+	int kind = (int)draw(g, 100);
+
+	if (kind < 50)
+		add_write(g, common_write(g), write_size(g) % 3000);
+	else if (kind < 60)
+		add_write(g, common_write(g), 3000 + (int)draw(g, 3000));
+	else if (kind < 85)
+		add(g, (enum op)PICK(g, waits), 0)->flags = POLLIN;
+	else
+		add(g, DO_RECV, 1 + (int)draw(g, 30))->flags = MSG_DONTWAIT;
+	generate_interruption(g, &g->p->steps[g->p->nr_steps - 1]);
+}
+
+void
+generate_interruptions(struct generator *g)
+{
+	int nr = 1 + (int)draw(g, 5);
+
+	if (peer_of(g)->gone)
+		return;
+	add(g, PEER_READS, 0);
+	for (int i = 0; i < nr; i++) {
+		for (int held = (int)draw(g, 3); held; held--)
+			add_write(g, common_write(g), 1 + (int)draw(g, 60));
+		interrupted_call(g);
+		if (chance(g, 80))
+			add_write(g, common_write(g), 1 + (int)draw(g, 60));
+		else
+			add(g, DO_RECV, 1 + (int)draw(g, 30))->flags = MSG_DONTWAIT;
+	}
+}
+
 /* ---- company ---- */
 
 static void

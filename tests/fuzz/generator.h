@@ -44,6 +44,9 @@ struct peer_state *peer_of(struct generator *g);
 void generate_peer(struct generator *g);
 void generate_writes(struct generator *g);
 void generate_company(struct generator *g);
+/* Calls that are interrupted, each with the step that does it; and one that there is. */
+void generate_interruptions(struct generator *g);
+void generate_interruption(struct generator *g, struct step *step);
 /* Every worker but the first ends, in most programs, and then the first. */
 void generate_end(struct generator *g);
 

@@ -132,6 +132,9 @@ enum close_how {
 	CLOSE_DUP3,
 	NR_CLOSES
 };
+/* A step's `after` from here on counts system calls: before and behind the first, the second, ... */
+enum { AT_CALLS = 60000 };
+
 enum fork_how { FORK, FORK_UNDERSCORE, FORK_BY_SYSCALL, NR_FORKS };
 enum end_how { END_RETURN, END_EXIT, END_UNDERSCORE, END_KILLED, NR_ENDS };
 enum exec_how { EXEC_PLAIN, EXEC_FAILS, EXEC_NO_LIBRARY, NR_EXECS };

@@ -15,6 +15,8 @@ enum { TRAP_FLAG = 0x100 };
 
 static __thread struct {
 	volatile int left; /* instructions until the handler acts; 0: it does not */
+	int calls; /* or system calls, if not 0, and whether behind the last of them */
+	bool behind;
 	struct reader *inner;
 } trap;
 
@@ -36,35 +38,56 @@ set_flag(unsigned long set, unsigned long clear)
 			 : "memory", "cc");
 }
 
+/* What the processor does next; -1: no system call. */
+static long
+next_call(const ucontext_t *uc)
+{
+	const unsigned char *at = (const unsigned char *)uc->uc_mcontext.gregs[REG_RIP];
+
+	return at[0] == 0x0f && at[1] == 0x05 ? (long)uc->uc_mcontext.gregs[REG_RAX]
+					      : -1;
+}
+
 /* A thread that begins here would begin with the flag set, and die of it; before that its maker
  * blocks all signals, and would die of the next trap. */
 static bool
-makes_thread(const ucontext_t *uc)
+makes_thread(long nr)
 {
-	const unsigned char *at = (const unsigned char *)uc->uc_mcontext.gregs[REG_RIP];
-	long nr = (long)uc->uc_mcontext.gregs[REG_RAX];
+	return nr == SYS_clone || nr == SYS_clone3 || nr == SYS_rt_sigprocmask;
+}
 
-	return at[0] == 0x0f && at[1] == 0x05 &&
-	       (nr == SYS_clone || nr == SYS_clone3 || nr == SYS_rt_sigprocmask);
+static bool
+is_time(long nr)
+{
+	if (!trap.calls)
+		return !--trap.left;
+	if (nr < 0 || --trap.calls)
+		return false;
+	if (!trap.behind)
+		return true;
+	trap.left = 1; /* the next instruction */
+	return false;
 }
 
 static void
 on_trap(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
+	long nr = next_call(uc);
 	int err = errno;
 
 	(void)sig;
 	(void)info;
 	if (!trap.left)
 		return;
-	if (makes_thread(uc)) {
+	if (makes_thread(nr)) {
 		trap.left = 0;
 		uc->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
 		return;
 	}
-	if (--trap.left)
+	if (!is_time(nr))
 		return;
+	trap.left = 0;
 	uc->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
 	trap.inner->shared->nr_interrupted++;
 	reader_makes(trap.inner);
@@ -84,10 +107,9 @@ reader_call_begins(void)
 void
 reader_call_ends(void)
 {
-	if (trap.left) {
+	if (trap.left)
 		set_flag(0, TRAP_FLAG);
-		trap.left = 0;
-	}
+	trap.left = 0;
 }
 #else
 void
@@ -204,7 +226,11 @@ reader_interrupts(struct reader *r, struct reader *inner)
 
 		sigaction(SIGTRAP, &action, NULL);
 		trap.inner = inner;
-		trap.left = r->step.after;
+		trap.left = r->step.after < AT_CALLS ? r->step.after : 1;
+		trap.calls = r->step.after < AT_CALLS
+				     ? 0
+				     : 1 + (r->step.after - AT_CALLS) / 2;
+		trap.behind = (r->step.after - AT_CALLS) % 2;
 	}
 #endif
 	reader_makes(r);

@@ -122,7 +122,11 @@ program_spell(char *out, size_t cap, const struct step *step)
 		snprintf(pieces, sizeof pieces, " in %d", step->pieces);
 	if (step->who || step->stream)
 		snprintf(who, sizeof who, "[%d,%d] ", step->who, step->stream);
-	if (step->how == INTERRUPTED)
+	if (step->how == INTERRUPTED && step->after >= AT_CALLS)
+		snprintf(flags + strlen(flags), sizeof flags - strlen(flags),
+			 " %s system call %d", step->after % 2 ? "behind" : "before",
+			 1 + (step->after - AT_CALLS) / 2);
+	else if (step->how == INTERRUPTED)
 		snprintf(flags + strlen(flags), sizeof flags - strlen(flags),
 			 " after %d instructions", step->after);
 	snprintf(out, cap, "%s%s%s%s %d%s%s", who, hows[step->how],
