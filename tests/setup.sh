@@ -17,13 +17,13 @@ demo_packages=("${tool_packages[@]}" curl python3 strace)
 test_packages=(
 	"${build_packages[@]}" "${demo_packages[@]}"
 	apache2 apache2-utils bind9 bind9-dnsutils clang clang-format clang-tidy cppcheck
-	dovecot-imapd erlang-inets git haproxy iproute2 ldap-utils libapache2-mod-php
-	libecj-java libfaketime libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4 lftp
+	dovecot-imapd erlang-inets git haproxy iproute2 ldap-utils lftp libapache2-mod-php
+	libecj-java libfaketime libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
 	mariadb-client-core mariadb-server-core memcached mosquitto mosquitto-clients
-	nginx-light nodejs openjdk-17-jre-headless openssh-client openssh-server openssl
-	php-cli postgresql postgresql-contrib procps prometheus puma
-	python3-prometheus-client python3-pyte redis-server redis-tools rsync ruby ruby-webrick shellcheck
-	slapd socat squid stunnel4 tcl valgrind vsftpd wrk
+	musl-tools nginx-light nodejs openjdk-17-jre-headless openssh-client
+	openssh-server openssl php-cli postgresql postgresql-contrib procps prometheus
+	puma python3-prometheus-client python3-pyte redis-server redis-tools rsync ruby
+	ruby-webrick shellcheck slapd socat squid stunnel4 tcl valgrind vsftpd wrk
 )
 
 case ${1:-} in

@@ -278,7 +278,7 @@ ioctl_done(int fd, unsigned long request, long arg)
 }
 
 int
-ioctl(int fd, unsigned long request, ...)
+ioctl(int fd, ioctl_request request, ...)
 {
 	va_list ap;
 	long arg;

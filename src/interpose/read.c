@@ -286,7 +286,8 @@ received_messages(struct mmsghdr *msgs, int r)
 }
 
 int
-recvmmsg(int fd, struct mmsghdr *msgs, unsigned nr, int flags, struct timespec *timeout)
+recvmmsg(int fd, struct mmsghdr *msgs, unsigned nr, mmsg_flags flags,
+	 struct timespec *timeout)
 {
 	struct stream *s = stream_at(fd);
 	int r;

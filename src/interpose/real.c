@@ -74,7 +74,7 @@ raw_fcntl(int fd, int cmd, ...)
 }
 
 static int
-raw_ioctl(int fd, unsigned long request, ...)
+raw_ioctl(int fd, ioctl_request request, ...)
 {
 	va_list ap;
 	long arg;

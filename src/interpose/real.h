@@ -30,7 +30,6 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
@@ -41,6 +40,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "interpose/musl.h"
 
 /* What libc exports but declares only for some clients, or for none. */
 ssize_t __read_chk(int fd, void *buf, size_t n, size_t room);

@@ -239,7 +239,7 @@ sent_messages(struct stream *s, const struct mmsghdr *msgs, int r)
 }
 
 int
-sendmmsg(int fd, struct mmsghdr *msgs, unsigned nr, int flags)
+sendmmsg(int fd, struct mmsghdr *msgs, unsigned nr, mmsg_flags flags)
 {
 	struct stream *s = stream_at(fd);
 

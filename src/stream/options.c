@@ -6,6 +6,13 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+/* As in asm-generic/socket.h; not every libc has them. */
+#ifndef SO_TIMESTAMP_NEW
+#define SO_TIMESTAMP_NEW 63
+#define SO_TIMESTAMPNS_NEW 64
+#define SO_TIMESTAMPING_NEW 65
+#endif
+
 static const struct special_option specials[] = {
 	{ SOL_SOCKET, SO_ZEROCOPY, 0, BYPASS_ZEROCOPY, false },
 	{ IPPROTO_TCP, TCP_ULP, 0, BYPASS_OTHER, false },

@@ -18,7 +18,7 @@ all=(mosquitto nginx redis memcached postgresql haproxy apache slapd sshd bind9
 	tcl http_server socketserver node forking prefork daemon nginx_upgrade
 	vsftpd rsync stunnel dovecot squid mariadb git apache_php webrick puma
 	node_cluster java erlang replication
-	company_malloc company_sanitizers company_identity company_php
+	company_malloc company_sanitizers company_identity company_php company_musl
 	figures causes snapshots noise endings prometheus)
 
 if [ "$#" -eq 0 ]; then
