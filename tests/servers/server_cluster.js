@@ -69,7 +69,9 @@ function worker() {
 			sendPieces(response, body);
 		else
 			response.writeHead(404).end();
-		process.send({ served: request.url });
+		// A worker that is being replaced may have no channel any more.
+		if (process.connected)
+			process.send({ served: request.url }, () => {});
 	});
 	server.keepAliveTimeout = 30000;
 	server.listen(Number(port), '127.0.0.1', 512);

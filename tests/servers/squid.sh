@@ -9,6 +9,7 @@
 PATH=$PATH:/usr/sbin
 need squid node curl
 need_root
+setpriv --reuid proxy --clear-groups test -w /dev/shm || skip "/dev/shm is not for everybody here"
 case_begin squid
 plain=$(free_port) port=$(free_port) proxy=$(free_port)
 make_files "$tmp/www"
