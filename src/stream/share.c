@@ -276,10 +276,15 @@ share_ask(struct stream *s)
 bool
 share_inherited(struct stream *s, enum role *role)
 {
-	struct heir *heir = heir_of(s->fd, relaxed(stream_cold(s)->cookie));
+	uint64_t cookie = relaxed(stream_cold(s)->cookie);
+	struct heir *heir = heir_of(s->fd, cookie);
 
 	if (!heir) {
-		share_close(s->fd, 0);
+		/* Where the cookie could not be asked it may be that stream all the same. */
+		if (cookie)
+			share_close(s->fd, 0);
+		else
+			share_pass(s->fd);
 		return false;
 	}
 	*role = heir->role;

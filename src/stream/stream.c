@@ -189,22 +189,38 @@ begin_listening(struct stream *s)
 	relaxed_set(stream_cold(s)->cookie, sys_cookie(s->fd));
 }
 
-/* What a socket is that nobody told us about. -1: no stream socket; else whether it is TCP. */
-static int
+/* False: not told. What is no socket, or none with such an option, has the value -1. */
+static bool
+ask(int fd, int name, int *value)
+{
+	socklen_t len = sizeof(*value);
+	int ret = sys_getsockopt(fd, SOL_SOCKET, name, value, &len);
+
+	if (ret < 0)
+		*value = -1;
+	return ret >= 0 || ret == -ENOTSOCK || ret == -ENOPROTOOPT;
+}
+
+enum protocol { UNIX, TCP, NO_STREAM, NOT_TOLD };
+
+/* What a socket is that nobody told us about. */
+static enum protocol
 ask_protocol(int fd)
 {
-	int domain, protocol;
+	int type, domain, protocol;
 
-	if (option_ask(fd, SOL_SOCKET, SO_TYPE) != SOCK_STREAM)
-		return -1;
-	domain = option_ask(fd, SOL_SOCKET, SO_DOMAIN);
-	protocol = option_ask(fd, SOL_SOCKET, SO_PROTOCOL);
+	if (!ask(fd, SO_TYPE, &type))
+		return NOT_TOLD;
+	if (type != SOCK_STREAM)
+		return NO_STREAM;
+	if (!ask(fd, SO_DOMAIN, &domain) || !ask(fd, SO_PROTOCOL, &protocol))
+		return NOT_TOLD;
 	if (domain == AF_UNIX)
-		return 0;
+		return UNIX;
 	if ((domain == AF_INET || domain == AF_INET6) &&
 	    (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP))
-		return 1;
-	return -1;
+		return TCP;
+	return NO_STREAM;
 }
 
 /* A number nobody told us about. From our parent: its other holders are known. Over an exec, in a
@@ -215,23 +231,23 @@ adopt(int fd)
 {
 	struct sockaddr_storage peer;
 	socklen_t len = sizeof(peer);
+	enum protocol protocol = ask_protocol(fd);
 	struct stream *s;
-	int tcp, type;
 
-	len = sizeof(type);
-	if (sys_getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) == -EBADF)
-		return NULL;
-	tcp = ask_protocol(fd);
-	s = tcp < 0 ? NULL : table_record(fd);
-	if (!s) {
+	if (protocol == NOT_TOLD)
+		return NULL; /* closed, or asked again at the next call */
+	if (protocol == NO_STREAM)
 		share_close(fd, 0);
+	s = protocol == NO_STREAM ? NULL : table_record(fd);
+	if (!s) {
+		/* A stream without a record is used all the same. */
+		share_pass(fd);
 		number_set(fd, KIND_PLAIN);
 		return NULL;
 	}
 	reset(s, fd, STATE_BARE);
 	share_for_good(s); /* unless it is found to be inherited */
-	relaxed_set(s->options, option_ask_all(fd, tcp, 0));
-	len = sizeof(peer);
+	relaxed_set(s->options, option_ask_all(fd, protocol == TCP, 0));
 	if (option_ask(fd, SOL_SOCKET, SO_ACCEPTCONN))
 		begin_listening(s);
 	else if (sys_getpeername(fd, (struct sockaddr *)&peer, &len) == 0) {

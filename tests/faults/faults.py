@@ -57,6 +57,7 @@ PROGRAMS = {
     "serve": ("serve", 2, {"STREAM_TEST": "eager"}),
     "asked": ("serve", 2, {"socket": "asked"}),
     "fork": ("fork", 3, {"socket": "asked"}),
+    "turns": ("turns", 1, {"STREAM_FLUSH_DELAY_US": "20000"}),
     "epoll": ("epoll", 3, {}),
     "threads": ("threads", 2, {"STREAM_TEST": "eager", "STREAM_FLUSH_DELAY_US": "2000"}),
     "hand-over": ("hand-over", 3, {"STREAM_TEST": "eager"}),
@@ -118,7 +119,7 @@ class Run:
         port = int(line[1]) or f"{directory}/peer"
         if self.name == "epoll":
             peer.talk_at_once(port, self.nr, told)
-        elif self.name == "hand-over":
+        elif self.name in ("hand-over", "turns"):
             peer.talk_ahead(port, self.nr, told)
         else:
             peer.talk_in_turn(port, self.nr, told, lambda i: self.between(directory, i),
@@ -142,7 +143,8 @@ class Run:
             process = subprocess.Popen(
                 self.under + [self.subject, self.name, str(self.nr), *arguments],
                 env=self.environment(directory), stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=stderr, close_fds=False)
+                stdout=subprocess.PIPE, stderr=stderr, close_fds=False,
+                start_new_session=True)
         return process, listener
 
     def finish(self, process, directory, wrong):
@@ -157,7 +159,7 @@ class Run:
                 break
             time.sleep(0.001)
         else:
-            os.kill(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             wrong = f"it does not end; {wrong or ''}"
         said = process.stdout.read().decode(errors="replace")
@@ -212,7 +214,7 @@ class Run:
             if listener:
                 listener.close()
             if wrong == "no answer":
-                os.kill(process.pid, signal.SIGKILL)
+                os.killpg(process.pid, signal.SIGKILL)
             return self.finish(process, directory, wrong)
 
 
@@ -240,7 +242,7 @@ def all_plans(calls):
         if kind.name in kinds.PASSING:
             for k in range(1, nr + 1):
                 yield kind.name, k, k + SPELL, kinds.PASSING[kind.name]
-        if kind.call in ("getsockopt", "setsockopt"):
+        if kind.name in kinds.NEW_OPTIONS:
             yield kind.name, 1, ALL, "ENOPROTOOPT"
     # As behind a filter.
     for call in sorted({kind.call for kind in calls} - kinds.NEVER):

@@ -67,6 +67,10 @@ TOLD = {"EPIPE", "ECONNRESET", "ETIMEDOUT"}
 PASSING = {"sendmmsg": "ENOBUFS", "recvmsg peek": "ENOMEM", "mmap": "ENOMEM",
            "membarrier 8": "ENOMEM", "getsockopt 1/57": "ENOMEM", "accept4": "EMFILE"}
 
+# Options that a kernel may not have.
+NEW_OPTIONS = {"getsockopt 1/55", "getsockopt 1/57", "getsockopt 1/60", "getsockopt 6/25",
+               "getsockopt 6/31", "getsockopt 6/36"}
+
 # By name and use, or by name; the first of each is the one of a short run.
 ERRORS = {
     "sendmmsg": "SHORT ENOBUFS EAGAIN EINTR ENOMEM ECONNRESET EPIPE ETIMEDOUT",

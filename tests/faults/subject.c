@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -352,6 +353,38 @@ run_fork(int nr)
 	return bad ? 4 : 0;
 }
 
+/* Replies to all requests of a connection, which have been read, in turns with a child. Whose turn it is
+ * stands in memory: no call of either says so. */
+static int
+run_turns(int nr)
+{
+	int listener = listen_tcp(0), fd = accept_one(listener), status = 0;
+	int *turn = mmap(NULL, sizeof *turn, PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct request requests[64];
+	pid_t pid;
+	int all = 0;
+
+	(void)nr;
+	while (all < 64 && get_request(fd, &requests[all]) && requests[all].len)
+		all++;
+	put_reply(fd, &requests[0]);
+	pid = fork();
+	if (pid < 0)
+		fail("fork");
+	for (int i = pid == 0 ? 1 : 2; i < all; i += 2) {
+		while (__atomic_load_n(turn, __ATOMIC_ACQUIRE) != i - 1)
+			raw_call(SYS_sched_yield, 0, 0, 0, 0, 0);
+		put_reply(fd, &requests[i]);
+		__atomic_store_n(turn, i, __ATOMIC_RELEASE);
+	}
+	if (pid > 0 && (waitpid(pid, &status, 0) != pid || status)) {
+		errno = ECHILD;
+		fail("child");
+	}
+	return 0;
+}
+
 static char *self_path;
 
 /* The rest of a connection, served by this program anew: the number is an argument. */
@@ -420,6 +453,8 @@ main(int argc, char **argv)
 		return run_unix(nr, argv[3]);
 	if (!strcmp(name, "sandbox"))
 		return run_sandbox(nr);
+	if (!strcmp(name, "turns"))
+		return run_turns(nr);
 	if (!strcmp(name, "fork"))
 		return run_fork(nr);
 	if (!strcmp(name, "epoll"))
