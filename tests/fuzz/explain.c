@@ -9,7 +9,7 @@ enum { LINE = 256, SHOWN_BEFORE = 12, SHORTEN_S = 60 };
 
 static time_t shorten_until;
 
-static const char *const way_names[] = { "natively", "preloaded", "eager" };
+static const char *const way_names[] = { "natively", "preloaded", "eager", "unhurried" };
 static const char *const transport_names[] = { "TCP", "AF_UNIX" };
 
 static void

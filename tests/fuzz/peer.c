@@ -49,6 +49,7 @@ static void
 child(const struct peer *peer, int shared, int up, int down)
 {
 	const char *library = harness_preload(PRELOADED);
+	static const char *const delays[NR_WAYS] = { "", "500", "3000", "30000" };
 	const struct rlimit no_core = { 0, 0 };
 	char var[1200];
 
@@ -68,9 +69,9 @@ child(const struct peer *peer, int shared, int up, int down)
 	if (peer->way != NATIVELY && library) {
 		setenv("LD_PRELOAD", library, 1);
 		/* Some are slower than the keeper, some are not. */
-		if (peer->way == EAGERLY)
-			setenv("STREAM_FLUSH_DELAY_US", "3000", 1);
-		setenv("STREAM_TEST", peer->way == EAGERLY ? "eager,count" : "count", 1);
+		setenv("STREAM_FLUSH_DELAY_US", delays[peer->way], 1);
+		setenv("STREAM_TEST",
+		       peer->way == PRELOADED_AS_IS ? "count" : "eager,count", 1);
 		snprintf(var, sizeof var, "%s/%%p.sock", directory);
 		setenv("STREAM_METRICS_SOCKET", var, 1);
 		snprintf(var, sizeof var, "%s/%%p.json", directory);

@@ -13,9 +13,9 @@
 
 #include "program.h"
 
-/* How the reader runs; EAGERLY: it reads ahead whether it pays or not, and
- * holds for longer. */
-enum way { NATIVELY, PRELOADED_AS_IS, EAGERLY, NR_WAYS };
+/* How the reader runs; EAGERLY: it reads ahead whether it pays or not, and holds for longer;
+ * UNHURRIED: and holds for so long that no keeper comes between an interrupted call and its flush. */
+enum way { NATIVELY, PRELOADED_AS_IS, EAGERLY, UNHURRIED, NR_WAYS };
 
 struct peer {
 	enum way way;
