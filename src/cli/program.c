@@ -26,13 +26,28 @@ obstacle(enum obstacle what, struct text *why, const char *name, const char *sen
 	return what;
 }
 
+/* The library's libc is this command's, and each libc has a dynamic linker of its own name. */
+static bool
+same_libc(const struct elf *elf)
+{
+	const char *linker = strrchr(elf->interpreter, '/'), *ours;
+	struct elf own;
+
+	if (!linker)
+		return false;
+	/* A command that is static has none: glibc's begin so. */
+	if (elf_read("/proc/self/exe", &own) < 0 ||
+	    !(ours = strrchr(own.interpreter, '/')))
+		return strncmp(linker, "/ld-linux", 9) == 0;
+	return strcmp(linker, ours) == 0;
+}
+
 enum obstacle
 program_obstacle(const char *file, const char *name, struct text *why, bool *uring)
 {
 	struct stat st;
 	struct elf elf;
 	int ret = elf_read(file, &elf);
-	const char *linker = strrchr(elf.interpreter, '/');
 
 	*uring = elf.uring;
 	if (ret < 0) {
@@ -54,12 +69,11 @@ program_obstacle(const char *file, const char *name, struct text *why, bool *uri
 			OBSTACLE_STATIC, why, name,
 			"is statically linked, so nothing can be preloaded into it: use a "
 			"dynamically linked build of it");
-	linker = linker ? linker + 1 : elf.interpreter;
-	if (strncmp(linker, "ld-linux", 8) != 0)
+	if (!same_libc(&elf))
 		return obstacle(
 			OBSTACLE_LIBC, why, name,
-			"uses another libc than glibc, which the library needs: use a "
-			"build of it for glibc");
+			"uses another libc than the library: use a build of it for the same "
+			"libc, or build the library for its own");
 	if (stat(file, &st) == 0 && st.st_mode & (S_ISUID | S_ISGID))
 		return obstacle(
 			OBSTACLE_SETUID, why, name,

@@ -15,7 +15,7 @@ enum obstacle {
 	OBSTACLE_SETUID,     /* or set-group-ID */
 	OBSTACLE_CAPABILITY, /* of the file */
 	OBSTACLE_MACHINE,    /* another word size or processor than the library's */
-	OBSTACLE_LIBC,       /* another dynamic linker than glibc's */
+	OBSTACLE_LIBC,       /* another dynamic linker than this command's */
 	NR_OBSTACLES
 };
 

@@ -137,7 +137,7 @@ def file_capabilities(tmp):
 
 def another_libc_or_machine(tmp):
     refused_program(compiled(tmp, "musl", "-Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1"),
-                    "libc", "a build of it for glibc")
+                    "libc", "another libc than the library")
     path = shutil.copy(CAT, f"{tmp}/cat")
     with open(path, "r+b") as f:
         f.seek(18)
