@@ -100,25 +100,30 @@ by_key(const void *a, const void *b, void *arg)
 	return 0;
 }
 
-void
-listing_open(struct listing *l, const struct families *families, const char *state,
-	     enum listing_sort sort, int most)
+static bool
+is_listed(const struct listing *l, const struct stream *s)
+{
+	for (int i = 0; i < l->nr; i++)
+		if (l->at[i].family == s->family &&
+		    json_figure(l->at[i].entry, "inode") ==
+			    json_figure(s->entry, "inode") &&
+		    json_figure(l->at[i].entry, "fd") == json_figure(s->entry, "fd"))
+			return true;
+	return false;
+}
+
+/* Adds what each family answers; only those blocked now and not listed, if `blocked`. */
+static void
+add_streams(struct listing *l, const struct families *families, const char *target,
+	    bool blocked)
 {
 	json_t **docs = have(calloc((size_t)families->nr + 1, sizeof(json_t *)));
-	struct text target = { 0 };
-	int cap = 0;
+	size_t cap = (size_t)l->nr + 1;
 
-	*l = (struct listing){ 0 };
-	text_add(&target, "/streams?sort=%s", sort_names[sort]);
-	if (state)
-		text_add(&target, "&state=%s", state);
-	if (most)
-		text_add(&target, "&limit=%d", most);
-	families_ask(families, text_string(&target), docs);
-	text_fini(&target);
+	families_ask(families, target, docs);
 	for (int i = 0; i < families->nr; i++)
-		cap += (int)json_array_size(json_object_get(docs[i], "streams"));
-	l->at = have(calloc((size_t)cap + 1, sizeof *l->at));
+		cap += json_array_size(json_object_get(docs[i], "streams"));
+	l->at = have(realloc(l->at, cap * sizeof *l->at));
 	for (int i = 0; i < families->nr; i++) {
 		json_t *entry;
 		size_t k;
@@ -127,11 +132,39 @@ listing_open(struct listing *l, const struct families *families, const char *sta
 			l->at_ms = json_figure(docs[i], "timestamp");
 		json_array_foreach(json_object_get(docs[i], "streams"), k, entry)
 		{
-			read_stream(&families->at[i], entry, &l->at[l->nr++]);
+			struct stream *s = &l->at[l->nr];
+
+			read_stream(&families->at[i], entry, s);
+			if (blocked && (s->blocked_ms <= 0 || is_listed(l, s)))
+				json_decref(entry);
+			else
+				l->nr++;
 		}
 		json_decref(docs[i]);
 	}
 	free(docs);
+}
+
+void
+listing_open(struct listing *l, const struct families *families, const char *state,
+	     enum listing_sort sort, int most)
+{
+	const enum listing_sort asked[] = { sort, BY_BLOCKED };
+	/* A family's order knows nothing of who is blocked where no time was counted yet. */
+	int nr_asked = most && sort == BY_BACKPRESSURE ? 2 : 1;
+
+	*l = (struct listing){ 0 };
+	for (int i = 0; i < nr_asked; i++) {
+		struct text target = { 0 };
+
+		text_add(&target, "/streams?sort=%s", sort_names[asked[i]]);
+		if (state)
+			text_add(&target, "&state=%s", state);
+		if (most)
+			text_add(&target, "&limit=%d", most);
+		add_streams(l, families, text_string(&target), i > 0);
+		text_fini(&target);
+	}
 	qsort_r(l->at, (size_t)l->nr, sizeof *l->at, by_key, &sort);
 	while (most && l->nr > most)
 		json_decref(l->at[--l->nr].entry);

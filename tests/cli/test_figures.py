@@ -117,6 +117,18 @@ def worst_stream_first(tmp):
             f"127.0.0.1:{c.getsockname()[1]}" for c in (busy, stuck)]
 
 
+def who_is_blocked_is_in_the_first_few(tmp):
+    """Also before any time was counted: nobody looked until now."""
+    server, path = serve(tmp)
+    with server:
+        first, stuck = server.client(), server.client()
+        server.turns(first)
+        server.say(stuck, "big", 8000000)
+        found = lib.within(lambda: [s for s in streams("--limit", "1", path)
+                                    if s["response"]["blocked"]])
+        assert found[0]["peer"] == f"127.0.0.1:{stuck.getsockname()[1]}"
+
+
 def closed_streams(tmp):
     server, path = serve(tmp)
     with server:
@@ -159,4 +171,5 @@ def wrong_usage(_):
 
 if __name__ == "__main__":
     lib.run([stat_is_the_socket_s, stat_s_further_lines_are_their_intervals,
-             worst_stream_first, closed_streams, targets, wrong_usage])
+             worst_stream_first,
+             who_is_blocked_is_in_the_first_few, closed_streams, targets, wrong_usage])
