@@ -367,7 +367,7 @@ begin(struct generator *g)
 	g->p->nr_streams = 1 + (g->theme != READING && chance(g, 50));
 	g->p->writes = g->theme != READING;
 	/* Thousands of traps each: not in every program. */
-	g->interrupts = g->p->writes && chance(g, 5);
+	g->interrupts = g->p->writes && chance(g, 2);
 	g->p->floods = g->theme == WRITING && chance(g, 30);
 	g->p->seen_turns = chance(g, 50);
 	g->about_urgent = g->theme == READING && chance(g, 15);
