@@ -18,7 +18,7 @@ LARGE = 65536
 def read_body(conn, head):
     fields = dict(line.split(b":", 1) for line in head.lower().split(b"\r\n")[1:])
     if fields.get(b"transfer-encoding", b"").strip() == b"chunked":
-        body = b""
+        body = bytearray()
         while (length := int(conn.until(), 16)) > 0:
             body += conn.read(length)
             conn.expect(b"\r\n", "end of a chunk")

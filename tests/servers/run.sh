@@ -13,7 +13,7 @@
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd)
-limit=60
+limit=90
 all=(mosquitto nginx redis memcached postgresql haproxy apache slapd sshd bind9
 	tcl http_server socketserver node forking prefork daemon nginx_upgrade
 	vsftpd rsync stunnel dovecot squid mariadb git apache_php webrick puma
