@@ -17,6 +17,6 @@ find src/*/.libs -name '*.gcda' ! -path 'src/interpose/*' -print0 | xargs -0 gco
 		/^Lines executed/ && file ~ /\.c$/ {
 			split($0, part, "of ")
 			printf "%6.2f %% of %4d lines  %s\n", $2, part[2], file
-			hit += $2 * part[2] / 100; all += part[2]
+			hit += $2 * part[2] / 100; all += part[2]; file = ""
 		}
 		END { if (all) printf "%6.2f %% of %4d lines\n", 100 * hit / all, all; exit !all }' | sort -n
