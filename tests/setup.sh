@@ -18,7 +18,7 @@ test_packages=(
 	"${build_packages[@]}" "${demo_packages[@]}"
 	apache2 apache2-utils bind9 bind9-dnsutils clang clang-format clang-tidy cppcheck
 	dovecot-imapd erlang-inets git haproxy iproute2 ldap-utils lftp libapache2-mod-php
-	libecj-java libfaketime libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
+	libclang-rt-dev libecj-java libfaketime libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
 	mariadb-client-core mariadb-server-core memcached mosquitto mosquitto-clients
 	musl-tools nginx-light nodejs openjdk-17-jre-headless openssh-client
 	openssh-server openssl php-cli postgresql postgresql-contrib procps prometheus

@@ -35,7 +35,8 @@ static fd_set *
 set_of(fd_set *set, int fd, bool wanted)
 {
 	FD_ZERO(set);
-	FD_SET(fd, set);
+	if (fd >= 0) /* closed: the call is made with an empty set */
+		FD_SET(fd, set);
 	return wanted ? set : NULL;
 }
 
