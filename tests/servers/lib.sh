@@ -31,6 +31,9 @@ stays=
 loads=()
 said=0
 
+# Where verdicts go, also those before a case has begun.
+exec 3>&1
+
 # case_begin PROGRAM: PROGRAM is the name under which the server is invoked, which is
 # also the name of its metrics socket.
 case_begin() {
@@ -43,7 +46,7 @@ case_begin() {
 	trap case_end EXIT
 	trap 'fail "its time was up"' TERM
 	trap 'exit 130' INT
-	exec 3>&1 >"$tmp/log/case" 2>&1
+	exec >"$tmp/log/case" 2>&1
 }
 
 case_end() {
