@@ -6,6 +6,10 @@
 #define SNAPSHOT_NS INT64_C(1000000000)
 #define IDLE_NS (10 * SNAPSHOT_NS)
 
+/* So long each snapshot has the streams, after somebody asked for them: then all documents of a second
+ * are of one snapshot. */
+#define LISTS_NS (60 * SNAPSHOT_NS)
+
 /* Slow readers of many streams: with so much in their hands nothing more is rendered. */
 enum { LARGE = 1 << 20, ALL_MAX = 64 << 20 };
 
@@ -81,17 +85,21 @@ answer_plain(struct out *out, int status, bool head)
 
 /* Somebody watches: the looks that cost something are made from now on. */
 static bool
-look(struct answers *a)
+look(struct answers *a, bool list)
 {
 	struct region *region = region_get();
 	uint64_t now = (uint64_t)sys_now_ns();
 
 	if (region)
 		__atomic_store_n(&region->totals.watched_ns, now, __ATOMIC_RELAXED);
-	if (a->snap.number && now - a->snap.now_ns < (uint64_t)SNAPSHOT_NS)
+	if (list)
+		a->listed_ns = now;
+	if (a->snap.number && now - a->snap.now_ns < (uint64_t)SNAPSHOT_NS &&
+	    (a->snap.listed || !list))
 		return true;
 	keeper_look_now();
-	return snapshot_take(&a->snap);
+	return snapshot_take(&a->snap,
+			     a->listed_ns && now - a->listed_ns < (uint64_t)LISTS_NS);
 }
 
 static bool
@@ -155,7 +163,7 @@ answer_get(struct answers *a, const struct request *req)
 	bool counts = req->document != DOC_HEALTH && req->document != DOC_LIST;
 	struct body *free = NULL;
 
-	if (counts && !look(a))
+	if (counts && !look(a, req->document == DOC_STREAMS))
 		return NULL;
 	for (struct body *b = a->bodies; b < a->bodies + NR_BODIES; b++) {
 		if (b->out.len && same(&b->of, req) && !is_old(b, a)) {

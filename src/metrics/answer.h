@@ -19,6 +19,7 @@ struct body {
 
 struct answers {
 	struct snapshot snap;
+	uint64_t listed_ns; /* when somebody last asked for the single streams; 0 never */
 	struct body bodies[NR_BODIES];
 };
 

@@ -95,7 +95,7 @@ write_file(struct work *w)
 
 	if (ret < 0)
 		return ret;
-	if (!snapshot_take(&w->snap))
+	if (!snapshot_take(&w->snap, false))
 		return -ENOMEM;
 	json_metrics(&w->text, &w->snap);
 	if (w->text.failed)

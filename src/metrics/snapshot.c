@@ -233,19 +233,20 @@ total_flows(struct snapshot *snap, struct region *region, uint32_t used)
 				now.running_ns = now.unseen_ns = 0;
 			view_settle(&now);
 			view_add(&snap->total[role % NR_ROLES][d], &now);
+			snap->stalled += d == SENT && now.running_ns != 0;
 		}
 	}
 }
 
 static void
-finish_streams(struct snapshot *snap)
+list_streams(struct snapshot *snap, struct region *region, uint32_t used)
 {
-	for (uint32_t i = 0; i < snap->nr_streams; i++) {
-		struct stream_view *s = &snap->streams[i];
-
-		s->idle_ns = count_less(snap->now_ns, s->moved_ns);
-		snap->stalled += s->open && s->flow[SENT].running_ns != 0;
-	}
+	memset(snap->join, 0, snap->join_cap * sizeof *snap->join);
+	round_streams(snap, region, used, RECORD_OPEN);
+	round_streams(snap, region, used, RECORD_CLOSED);
+	for (uint32_t i = 0; i < snap->nr_streams; i++)
+		snap->streams[i].idle_ns =
+			count_less(snap->now_ns, snap->streams[i].moved_ns);
 }
 
 /* A gauge below zero would be a huge number. */
@@ -401,7 +402,7 @@ read_start(struct snapshot *snap, struct region *region)
 }
 
 bool
-snapshot_take(struct snapshot *snap)
+snapshot_take(struct snapshot *snap, bool list)
 {
 	struct region *region = region_get();
 	uint32_t nr = region_nr_records(), used;
@@ -409,15 +410,15 @@ snapshot_take(struct snapshot *snap)
 	if (!region)
 		return false;
 	used = mark(&region->records_used, nr);
-	if (!reserve(snap, nr, used))
+	if (list && !reserve(snap, nr, used))
 		return false;
+	snap->listed = list;
 	snap->number++;
 	snap->now_ns = (uint64_t)sys_now_ns();
 	snap->wall_ms = (uint64_t)sys_wall_ms();
 	memset(snap->total, 0, sizeof snap->total);
 	memset(snap->sizes, 0, sizeof snap->sizes);
 	memset(snap->pool, 0, sizeof snap->pool);
-	memset(snap->join, 0, snap->join_cap * sizeof *snap->join);
 	snap->accept_queue = snap->accept_limit = 0;
 	snap->stalled = snap->nr_pids = snap->nr_streams = 0;
 	snap->nr_ended = 0;
@@ -426,9 +427,8 @@ snapshot_take(struct snapshot *snap)
 	read_start(snap, region);
 	count_open(snap, region);
 	total_flows(snap, region, used);
-	round_streams(snap, region, used, RECORD_OPEN);
-	round_streams(snap, region, used, RECORD_CLOSED);
-	finish_streams(snap);
+	if (list)
+		list_streams(snap, region, used);
 	read_members(snap, region);
 	read_ended(snap, region);
 	read_sizes(snap, region);

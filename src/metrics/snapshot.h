@@ -60,6 +60,7 @@ struct snapshot {
 	uint32_t nr_ended;
 	struct ended ended[KEPT_ENDED]; /* the last ones that left, or were killed */
 
+	bool listed; /* the streams as well: */
 	struct stream_view *streams;
 	uint32_t nr_streams;
 	uint32_t *order; /* what /streams sorts: indexes of streams */
@@ -70,8 +71,9 @@ struct snapshot {
 	uint32_t join_cap;
 };
 
-/* Fills `snap`, zeroed before its first use. False: no region or no memory. */
-bool snapshot_take(struct snapshot *snap);
+/* Fills `snap`, zeroed before its first use. `list`: with the single streams, of which only /streams
+ * tells and which are most of the work. False: no region or no memory. */
+bool snapshot_take(struct snapshot *snap, bool list);
 void snapshot_free(struct snapshot *snap);
 
 /* Gives the streams back; what the next snapshot compares with stays. */

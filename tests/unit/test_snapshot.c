@@ -57,7 +57,7 @@ stream_of(uint64_t cookie)
 
 IN_CHILD(without_a_region_there_is_none)
 {
-	CHECK(!snapshot_take(&snap));
+	CHECK(!snapshot_take(&snap, true));
 }
 
 IN_CHILD(a_stream_shows_its_own_share)
@@ -77,7 +77,7 @@ IN_CHILD(a_stream_shows_its_own_share)
 					 .kernel_bytes = 240,
 					 .chunks = 1,
 					 .discarded = 4 };
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	s = stream_of(1);
 	CHECK(s && s->open && s->pid == getpid() && s->flow[SENT].app_calls == 8);
 	CHECK(s->flow[SENT].app_bytes == 350 && s->flow[SENT].pending == 6);
@@ -89,7 +89,7 @@ IN_CHILD(a_stream_shows_its_own_share)
 	rec->flow_at_open[SENT] = rec->flow[SENT];
 	rec->cookie = 2;
 	rec->flow[SENT].native_bytes += 10;
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	s = stream_of(2);
 	CHECK(s && s->flow[SENT].app_bytes == 10 && s->flow[SENT].pending == 0);
 	CHECK(snap.total[ROLE_ACCEPTED][SENT].app_bytes == 360);
@@ -131,7 +131,7 @@ IN_CHILD(open_streams_are_those_opened_less_those_closed)
 		open_one(ROLE_ACCEPTED, 100 + i);
 	CHECK(pthread_create(&thread, NULL, opens_and_closes, &stop) == 0);
 	for (int i = 0; i < LOOKS; i++) {
-		CHECK(snapshot_take(&snap));
+		CHECK(snapshot_take(&snap, true));
 		wrong += totals->opened[ROLE_ACCEPTED] - totals->closed[ROLE_ACCEPTED] !=
 			 snap.open[ROLE_ACCEPTED][MODE_MANAGED];
 	}
@@ -152,10 +152,26 @@ IN_CHILD(ended_processes_are_those_that_can_be)
 	ended[3] = (uint64_t)NR_ENDINGS << 32 | 43;
 	ended[4] = (uint64_t)ENDED_KILLED << 32 | 44;
 	region_get()->totals.nr_ended = KEPT_ENDED + 1; /* the first is the newest */
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	CHECK(snap.nr_ended == 2);
 	CHECK(snap.ended[0].pid == 44 && snap.ended[0].how == ENDED_KILLED);
 	CHECK(snap.ended[1].pid == 41 && snap.ended[1].how == ENDED_EXEC);
+}
+
+IN_CHILD(a_snapshot_without_the_streams_has_the_same_sums)
+{
+	struct record *rec;
+
+	begin();
+	rec = open_one(ROLE_CONNECTED, 9);
+	rec->rare[SENT].stall_since_ns = (uint64_t)sys_now_ns() - 50000000;
+	count_add(&rec->flow[SENT].native_bytes, 1234);
+	CHECK(snapshot_take(&snap, false));
+	CHECK(!snap.listed && snap.nr_streams == 0 && snap.stalled == 1);
+	CHECK(snap.total[ROLE_CONNECTED][SENT].app_bytes == 1234);
+	CHECK(snap.open[ROLE_CONNECTED][MODE_MANAGED] == 1);
+	CHECK(snapshot_take(&snap, true));
+	CHECK(snap.listed && snap.nr_streams == 1 && snap.stalled == 1);
 }
 
 IN_CHILD(a_running_episode_counts_up_to_now)
@@ -166,7 +182,7 @@ IN_CHILD(a_running_episode_counts_up_to_now)
 	rec = open_one(ROLE_CONNECTED, 9);
 	rec->rare[SENT].stall_ns = 1000000;
 	rec->rare[SENT].stall_since_ns = (uint64_t)sys_now_ns() - 50000000;
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	CHECK(snap.stalled == 1 && stream_of(9)->flow[SENT].running_ns >= 50000000);
 	CHECK(stream_of(9)->flow[SENT].stall_ns >= 51000000);
 	CHECK(snap.total[ROLE_CONNECTED][SENT].stall_ns >= 51000000);
@@ -181,13 +197,13 @@ IN_CHILD(a_write_that_waits_is_blocked_but_not_counted)
 	rec = open_one(ROLE_CONNECTED, 9);
 	rec->rare[SENT].stall_ns = 1000000;
 	rec->waiting_ns = sys_now_ns() - 50000000;
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	CHECK(snap.stalled == 1 && stream_of(9)->flow[SENT].running_ns >= 50000000);
 	CHECK(stream_of(9)->flow[RECEIVED].running_ns == 0);
 	CHECK(stream_of(9)->blocked == CAUSE_UNKNOWN);
 	CHECK(stream_of(9)->flow[SENT].stall_ns == 1000000);
 	rec->waiting_ns = INT64_MAX; /* noise */
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	CHECK(snap.stalled == 0);
 }
 
@@ -204,14 +220,14 @@ IN_CHILD(of_the_accept_queues_the_fullest_is_shown)
 	other->pid = (uint32_t)getppid();
 	other->accept_queue = 7;
 	other->accept_limit = 16;
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	CHECK(snap.accept_queue == 7 && snap.accept_limit == 16);
 	me->accept_queue = UINT64_MAX; /* no number that a gauge may have */
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	CHECK(snap.accept_queue == 7 && snap.accept_limit == 16);
 	other->pid = 0; /* it left */
 	me->accept_queue = 2;
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	CHECK(snap.accept_queue == 2 && snap.accept_limit == 128);
 }
 
@@ -223,13 +239,13 @@ IN_CHILD(idle_is_the_time_since_bytes_moved)
 	begin();
 	rec = open_one(ROLE_ACCEPTED, 1);
 	rec->flow[SENT].kernel_bytes = 5;
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	CHECK(stream_of(1)->idle_ns == 0);
 	first = snap.now_ns;
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	CHECK(stream_of(1)->idle_ns == snap.now_ns - first && snap.now_ns > first);
 	rec->flow[SENT].kernel_bytes++;
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	CHECK(stream_of(1)->idle_ns == 0);
 }
 
@@ -268,7 +284,7 @@ IN_CHILD(a_stream_of_two_processes_is_one)
 	for (int i = 0; i < 2 * KEPT_CLOSED; i++)
 		region_close(open_one(ROLE_ACCEPTED, 0), sys_now_ns(),
 			     (uint32_t)sys_gettid());
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	s = stream_of(77);
 	CHECK(s && s->open && s->pid == pid && s->flow[RECEIVED].kernel_bytes == 42);
 	CHECK(snap.nr_pids == 2 && snap.open[ROLE_ACCEPTED][MODE_MANAGED] == 1);
@@ -276,7 +292,7 @@ IN_CHILD(a_stream_of_two_processes_is_one)
 	CHECK(snap.totals.closed[ROLE_ACCEPTED] == 2 * KEPT_CLOSED);
 	/* Killed: what it counted stays, what it had open is not open any more. */
 	CHECK(write(pipes[1][1], "x", 1) == 1 && waitpid(pid, NULL, 0) == pid);
-	CHECK(snapshot_take(&snap));
+	CHECK(snapshot_take(&snap, true));
 	CHECK(snap.nr_pids == 1 && snap.open[ROLE_ACCEPTED][MODE_MANAGED] == 0);
 	CHECK(snap.total[ROLE_ACCEPTED][RECEIVED].kernel_bytes == 42);
 }
@@ -319,7 +335,7 @@ IN_CHILD(sums_hold_while_streams_come_and_go)
 	for (int i = 0; i < SUMS || before.app_bytes < SUM_BYTES; i++) {
 		struct flow_view sum = { 0 };
 
-		CHECK(snapshot_take(&snap));
+		CHECK(snapshot_take(&snap, true));
 		for (int r = 0; r < NR_ROLES; r++)
 			view_add(&sum, &snap.total[r][SENT]);
 		CHECK(sum.app_bytes == sum.kernel_bytes + sum.pending + sum.discarded);
@@ -347,6 +363,7 @@ main(void)
 		cmocka_unit_test(a_stream_shows_its_own_share),
 		cmocka_unit_test(open_streams_are_those_opened_less_those_closed),
 		cmocka_unit_test(ended_processes_are_those_that_can_be),
+		cmocka_unit_test(a_snapshot_without_the_streams_has_the_same_sums),
 		cmocka_unit_test(a_running_episode_counts_up_to_now),
 		cmocka_unit_test(a_write_that_waits_is_blocked_but_not_counted),
 		cmocka_unit_test(of_the_accept_queues_the_fullest_is_shown),
