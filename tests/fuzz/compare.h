@@ -31,7 +31,8 @@ bool compare_end(const struct result *native, const struct result *other);
 
 /* Prints the steps up to the one that differs. */
 void explain_show(const struct program *p, enum way way, const struct finding *f);
-/* Prints a difference, makes the program shorter, prints that and its text for remembered.c. */
-void explain(struct program *p, enum way way, const struct finding *first);
+/* Prints a difference, makes the program shorter, prints that and its text for remembered.c. False: the
+ * difference did not come again. */
+bool explain(struct program *p, enum way way, const struct finding *first);
 
 #endif

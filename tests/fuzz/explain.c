@@ -159,7 +159,7 @@ shorten(struct program *p, enum way way, const struct finding *f)
 		simplify(p, way, i);
 }
 
-void
+bool
 explain(struct program *p, enum way way, const struct finding *first)
 {
 	struct finding f;
@@ -168,7 +168,7 @@ explain(struct program *p, enum way way, const struct finding *first)
 	f = compare_anew(p, way);
 	if (f.verdict != DIFFERENT) {
 		printf("# but not with new readers\n");
-		return;
+		return false;
 	}
 	compare_briefly = true;
 	shorten(p, way, &f);
@@ -177,4 +177,5 @@ explain(struct program *p, enum way way, const struct finding *first)
 	printf("# shortened to\n");
 	show(p, way, &f, MAX_STEPS);
 	show_source(p);
+	return true;
 }
