@@ -50,9 +50,10 @@ for number in 1 2; do
 	for _ in 1 2 3 4; do
 		ab_run 50 "http://127.0.0.1:$port/f100"
 	done
+	# Another signal meanwhile would replace those that are about to go, too.
+	within 20 replaced || fail "workers $before stay"
 done
 load_end
-within 20 replaced || fail "workers $before stay"
 
 # Workers do not handle the signal, and each is a family with a socket.
 stays=$(find "$tmp/m" -name 'node.sock.*' -printf '%f\n')
