@@ -1,7 +1,8 @@
 #!/bin/bash
 # Installs what building and testing need from Debian's packages.
 #
-#   tests/setup.sh build      compiler, autotools, cmocka, and what the weir command needs
+#   tests/setup.sh build      compiler, autotools, cmocka, what the weir command needs, and python3, for the README's
+#                             first server
 #   tests/setup.sh demo-http  what examples/demo.sh builds and measures with; likewise
 #                             demo-memcached and demo-mosquitto, each with its server
 #   tests/setup.sh test       that, and every real server, client and checker of tests/run.sh
@@ -12,7 +13,7 @@
 set -euo pipefail
 
 tool_packages=(autoconf automake build-essential libtool pkg-config)
-build_packages=("${tool_packages[@]}" libcmocka-dev libjansson-dev libncurses-dev)
+build_packages=("${tool_packages[@]}" libcmocka-dev libjansson-dev libncurses-dev python3)
 demo_packages=("${tool_packages[@]}" curl python3 strace)
 test_packages=(
 	"${build_packages[@]}" "${demo_packages[@]}"
@@ -34,7 +35,7 @@ demo-mosquitto) packages=("${demo_packages[@]}" mosquitto) ;;
 test) packages=("${test_packages[@]}") ;;
 suites) packages=(libpython3.11-testsuite stress-ng) ;;
 *)
-	sed -n '2,11p' "$0" >&2
+	sed -n '2,12p' "$0" >&2
 	exit 2
 	;;
 esac
