@@ -114,7 +114,7 @@ static struct process *const process = &process_page.process;
 extern const char *self_alone HIDDEN;
 
 /* True: this is the program's only thread, and what only its threads write nobody else writes now: to
- * add there one instruction will do, atomic for handlers, and for a handler that makes a second thread. */
+ * add there one instruction without a lock will do, which a handler cannot cut in two. */
 static inline bool
 self_is_alone(void)
 {

@@ -51,7 +51,8 @@ struct snapshot {
 	struct totals totals;
 	struct flow_view total[NR_ROLES][NR_DIRS]; /* over all records */
 	uint64_t open[NR_ROLES][NR_MODES];         /* opened - closed = open */
-	uint64_t stalled; /* streams whose sending is held back now */
+	uint64_t stalled; /* streams whose sending is held back now, counted once for each process that
+			   * is held back */
 	uint64_t sizes[NR_SIZES][NR_SIZE_BOUNDS + 1];
 	struct pool_count pool[NR_POOL_TIERS];
 	uint64_t accept_queue, accept_limit; /* of the fullest listener */

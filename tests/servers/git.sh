@@ -23,17 +23,17 @@ git config --global safe.directory '*'
 git config --global gc.auto 0
 
 # A repository with a history of text, and files that do not compress.
-git init -q "$tmp/work"
-mkdir "$tmp/work/d"
+git init -q "$tmp/tree"
+mkdir "$tmp/tree/d"
 for number in {1..30}; do
-	seq "$number" $((number * 300)) >"$tmp/work/d/f$((number % 7))"
-	head -c $((number * 10000)) /dev/urandom >"$tmp/work/b$((number % 5))"
-	git -C "$tmp/work" add . || fail "cannot add"
-	git -C "$tmp/work" commit -qm "change $number" || fail "cannot commit"
+	seq "$number" $((number * 300)) >"$tmp/tree/d/f$((number % 7))"
+	head -c $((number * 10000)) /dev/urandom >"$tmp/tree/b$((number % 5))"
+	git -C "$tmp/tree" add . || fail "cannot add"
+	git -C "$tmp/tree" commit -qm "change $number" || fail "cannot commit"
 done
 mkdir "$tmp/git"
 for name in one two three; do
-	git clone -q --bare "$tmp/work" "$tmp/git/$name" || fail "cannot clone"
+	git clone -q --bare "$tmp/tree" "$tmp/git/$name" || fail "cannot clone"
 	git -C "$tmp/git/$name" config http.receivepack true
 done
 
