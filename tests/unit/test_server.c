@@ -204,6 +204,19 @@ many_streams(struct record **rec, int nr)
 	}
 }
 
+/* The first to ask: the snapshot of a document just before has none. */
+static void
+streams_are_listed_as_soon_as_somebody_asks(void **state)
+{
+	struct record *rec[1];
+
+	(void)state;
+	many_streams(rec, 1);
+	assert_null(strstr(body_of(get("/metrics")), "inode"));
+	assert_non_null(strstr(body_of(get("/streams")), "\"inode\":"));
+	region_close(rec[0], sys_now_ns(), (uint32_t)sys_gettid());
+}
+
 static void
 wait_for_a_new_snapshot(void)
 {
@@ -258,6 +271,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(streams_are_listed_as_soon_as_somebody_asks),
 		cmocka_unit_test(every_document_is_served),
 		cmocka_unit_test(requests_are_understood_or_refused),
 		cmocka_unit_test(head_has_the_length_and_no_body),
