@@ -100,7 +100,7 @@ may_start(void)
 					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-/* None is made in vain. */
+/* No thread is made in vain. */
 static void
 start(int fd)
 {
