@@ -300,7 +300,10 @@ void stream_option(int fd, enum option option, bool on);
 static inline void
 stream_push_options_set(void)
 {
-	__atomic_fetch_add(&process->nr_option_sets, 1, __ATOMIC_RELAXED);
+	if (self_is_alone())
+		quick_count(&process->nr_option_sets);
+	else
+		__atomic_fetch_add(&process->nr_option_sets, 1, __ATOMIC_RELAXED);
 }
 
 void stream_ask_push(struct stream *s);
