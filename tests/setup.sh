@@ -13,7 +13,8 @@
 set -euo pipefail
 
 tool_packages=(autoconf automake build-essential libtool pkg-config)
-build_packages=("${tool_packages[@]}" libcmocka-dev libjansson-dev libncurses-dev python3)
+build_packages=("${tool_packages[@]}" libcmocka-dev libjansson-dev libmicrohttpd-dev
+	libncurses-dev python3)
 demo_packages=("${tool_packages[@]}" curl python3 strace)
 test_packages=(
 	"${build_packages[@]}" "${demo_packages[@]}"

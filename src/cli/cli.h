@@ -36,8 +36,8 @@ struct verb {
 	int (*run)(int argc, char **argv);
 };
 
-extern const struct verb verb_check, verb_ps, verb_run, verb_stat, verb_streams,
-	verb_targets, verb_top;
+extern const struct verb verb_check, verb_export, verb_ps, verb_run, verb_stat,
+	verb_streams, verb_targets, verb_top;
 
 /* The verb of that name, or NULL. */
 const struct verb *verb_find(const char *name);

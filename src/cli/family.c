@@ -4,6 +4,7 @@
 #include "cli/proc.h"
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,37 +84,42 @@ why(const struct http_get *get)
 	}
 }
 
-/* Nobody listens, or who did ended meanwhile. */
-static bool
-is_gone(int error)
+bool
+family_is_gone(int error)
 {
 	return error == -ECONNREFUSED || error == -ENOENT || error == -ECONNRESET ||
 	       error == -EPIPE;
 }
 
-/* Takes a place for a family if it answers. */
-static void
-meet(struct families *f, struct place *place, struct http_get *get, bool loud)
+bool
+family_read(struct family *family, struct place *place, const struct http_get *get)
 {
 	json_t *doc = parse(get, "weir.metrics/1");
-	struct family *family = &f->at[f->nr];
+	double pid = json_figure(doc, "pid");
 
-	if (!doc) {
-		if (!is_gone(get->error)) {
-			if (loud)
-				complain("%s: %s", place->path, why(get));
-			f->nr_unasked++;
-		}
-		return;
-	}
+	if (!doc)
+		return false;
 	family->place = place;
 	family->metrics = doc;
 	family->program = json_word(doc, "program");
-	family->pid = (pid_t)json_figure(doc, "pid");
+	family->pid = pid >= 1 && pid <= INT_MAX ? (pid_t)pid : 0;
 	family->seen_pid = family->pid;
 	if (get->peer && place->via && !proc_same_namespace(place->via, getpid(), "pid"))
 		family->seen_pid = get->peer;
-	f->nr++;
+	return true;
+}
+
+/* Takes a place for a family if it answers. */
+static void
+meet(struct families *f, struct place *place, const struct http_get *get, bool loud)
+{
+	if (family_read(&f->at[f->nr], place, get)) {
+		f->nr++;
+	} else if (!family_is_gone(get->error)) {
+		if (loud)
+			complain("%s: %s", place->path, why(get));
+		f->nr_unasked++;
+	}
 }
 
 static struct http_get *

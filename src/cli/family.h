@@ -8,6 +8,8 @@
 #include "cli/find.h"
 #include <jansson.h>
 
+struct http_get;
+
 enum { FAMILY_TIMEOUT_MS = 2000 };
 
 struct family {
@@ -35,6 +37,13 @@ void families_find(struct families *, bool loud);
 int families_open(struct families *, const char *target);
 
 void families_close(struct families *);
+
+/* Makes a family of what `place` answered to /metrics.json; false: it is none. `metrics` is then
+ * the family's, to be given back with json_decref(). */
+bool family_read(struct family *, struct place *place, const struct http_get *get);
+
+/* True of the error of an answer that says: nobody listens, or who did ended meanwhile. */
+bool family_is_gone(int error);
 
 /* True if the process, by the number it has here, is a living one of the family. */
 bool family_has(const struct family *, pid_t pid);

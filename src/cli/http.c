@@ -88,7 +88,7 @@ receive_answer(struct call *c)
 
 	if (n > 0) {
 		text_bytes(&c->answer, part, (size_t)n);
-		if (c->answer.len > HTTP_MOST_BYTES)
+		if (c->answer.len > (c->get->most ? c->get->most : HTTP_MOST_BYTES))
 			finish(c, -EMSGSIZE);
 	} else if (n == 0 && !c->answer.len) {
 		finish(c, -ECONNRESET);

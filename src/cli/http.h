@@ -14,9 +14,10 @@ enum { HTTP_MOST_BYTES = 64 << 20 };
 struct http_get {
 	int socket;         /* in: a descriptor of the socket's path, O_PATH */
 	const char *target; /* in: "/metrics.json" */
+	size_t most;        /* in: bytes that an answer may have; 0: HTTP_MOST_BYTES */
 	/* Out: 0 and a body, or -errno: -ETIMEDOUT, -ECONNREFUSED (nobody listens),
 	 * -ECONNRESET (it ended meanwhile), -EACCES, -EPROTO (no proper answer),
-	 * -EREMOTEIO (a status other than 200), ... */
+	 * -EREMOTEIO (a status other than 200), -EMSGSIZE, ... */
 	int error;
 	int status; /* out: of HTTP, 0 where there was none */
 	char *body; /* out: ended by a NUL that `len` does not count; to be freed */

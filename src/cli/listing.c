@@ -41,8 +41,8 @@ stream_blocked(const struct stream *s, struct text *out)
 		text_add(out, "-");
 }
 
-static void
-read_stream(const struct family *family, json_t *entry, struct stream *s)
+void
+stream_read(const struct family *family, json_t *entry, struct stream *s)
 {
 	static const char *const ways[] = { "request", "response" };
 
@@ -68,8 +68,8 @@ age_ms(const struct stream *s)
 	return json_figure(json_object_get(s->entry, "request"), "duration");
 }
 
-static double
-sort_key(const struct stream *s, enum listing_sort sort)
+double
+stream_rank(const struct stream *s, enum listing_sort sort)
 {
 	switch (sort) {
 	case BY_BYTES:
@@ -92,7 +92,7 @@ by_key(const void *a, const void *b, void *arg)
 
 	/* Of equal ones, who is blocked now, then the busier. */
 	for (int i = 0; i < 3; i++) {
-		double k = sort_key(x, then[i]), l = sort_key(y, then[i]);
+		double k = stream_rank(x, then[i]), l = stream_rank(y, then[i]);
 
 		if (k != l)
 			return (k < l) - (k > l);
@@ -134,7 +134,7 @@ add_streams(struct listing *l, const struct families *families, const char *targ
 		{
 			struct stream *s = &l->at[l->nr];
 
-			read_stream(&families->at[i], entry, s);
+			stream_read(&families->at[i], entry, s);
 			if (blocked && (s->blocked_ms <= 0 || is_listed(l, s)))
 				json_decref(entry);
 			else

@@ -32,6 +32,10 @@ void listing_open(struct listing *, const struct families *, const char *state,
 		  enum listing_sort sort, int most);
 void listing_close(struct listing *);
 
+/* A stream out of an entry of /streams, which it keeps: to be given back with json_decref(). */
+void stream_read(const struct family *, json_t *entry, struct stream *);
+/* What a sort goes by, the greatest first. */
+double stream_rank(const struct stream *, enum listing_sort sort);
 /* Backpressure of both directions. */
 double stream_stall_ms(const struct stream *);
 /* Both directions. */

@@ -1,0 +1,250 @@
+#include "cli/exporter.h"
+#include "cli/cli.h"
+#include "cli/gather.h"
+#include "cli/merge.h"
+#include "cli/text.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+enum { SHARED_MS = 1000, NR_LISTS = 8 };
+
+/* src/cli/web/index.html, by web/index.S */
+extern const char web_page[], web_page_end[];
+
+/* A gathering that several threads look at. */
+struct shared {
+	struct gathering gathering;
+	int refs; /* L */
+};
+
+/* One answer to /streams, for who asks the same within a second. */
+struct list {
+	char *query;
+	char *body;
+	long long at_ms;
+};
+
+struct exporter {
+	bool per_family;
+	pthread_mutex_t lock; /* held while families are asked: who waits gets the result */
+	struct shared *newest;       /* L */
+	long long newest_ms;         /* L: its end */
+	pthread_mutex_t list_lock;   /* before `lock`; held likewise */
+	struct list lists[NR_LISTS]; /* by list_lock */
+};
+
+static long long
+now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+static void
+put_locked(struct shared *s)
+{
+	if (!s || --s->refs)
+		return;
+	gathering_fini(&s->gathering);
+	free(s);
+}
+
+/* A gathering that is less than a second old. */
+static struct shared *
+get_locked(struct exporter *e)
+{
+	if (!e->newest || now_ms() - e->newest_ms >= SHARED_MS) {
+		put_locked(e->newest);
+		e->newest = have(calloc(1, sizeof *e->newest));
+		e->newest->refs = 1;
+		gather(&e->newest->gathering);
+		/* From its end: else nobody could share one that took long. */
+		e->newest_ms = now_ms();
+	}
+	e->newest->refs++;
+	return e->newest;
+}
+
+struct exporter *
+exporter_new(bool per_family)
+{
+	struct exporter *e = have(calloc(1, sizeof *e));
+
+	e->per_family = per_family;
+	pthread_mutex_init(&e->lock, NULL);
+	pthread_mutex_init(&e->list_lock, NULL);
+	return e;
+}
+
+void
+exporter_free(struct exporter *e)
+{
+	put_locked(e->newest);
+	for (int i = 0; i < NR_LISTS; i++) {
+		free(e->lists[i].query);
+		free(e->lists[i].body);
+	}
+	pthread_mutex_destroy(&e->lock);
+	pthread_mutex_destroy(&e->list_lock);
+	free(e);
+}
+
+static void
+set_body(struct reply *reply, int status, const char *type, char *body)
+{
+	reply->status = status;
+	reply->type = type;
+	reply->body = have(body);
+	reply->len = strlen(body);
+}
+
+static void
+set_error(struct reply *reply, int status, const char *sentence)
+{
+	set_body(reply, status, "text/plain; charset=utf-8", strdup(sentence));
+}
+
+static void
+set_json(struct reply *reply, char *body)
+{
+	set_body(reply, 200, "application/json", body);
+}
+
+static char *
+dump(json_t *doc)
+{
+	struct text out = { 0 };
+	char *body = json_dumps(doc, JSON_COMPACT | JSON_REAL_PRECISION(15));
+
+	json_decref(doc);
+	text_add(&out, "%s\n", body ? body : "null");
+	free(body);
+	return out.at;
+}
+
+static void
+answer_gathered(struct exporter *e, json_t *(*document)(const struct gathering *),
+		struct reply *reply)
+{
+	struct shared *s;
+
+	pthread_mutex_lock(&e->lock);
+	s = get_locked(e);
+	set_json(reply, dump(document(&s->gathering)));
+	put_locked(s);
+	pthread_mutex_unlock(&e->lock);
+}
+
+/* The families' own order decides which come first of each; the rest is theirs to sort out. */
+static char *
+list_streams(struct exporter *e, const struct merge_query *query, const char *target)
+{
+	struct shared *s;
+	json_t **docs;
+	char *body;
+
+	pthread_mutex_lock(&e->lock);
+	s = get_locked(e);
+	pthread_mutex_unlock(&e->lock);
+	docs = have(calloc((size_t)s->gathering.nr + 1, sizeof(json_t *)));
+	gathering_ask(&s->gathering, target, docs);
+	body = dump(merge_streams(&s->gathering, docs, query));
+	for (int i = 0; i < s->gathering.nr; i++)
+		json_decref(docs[i]);
+	free(docs);
+	pthread_mutex_lock(&e->lock);
+	put_locked(s);
+	pthread_mutex_unlock(&e->lock);
+	return body;
+}
+
+static void
+answer_streams(struct exporter *e, const struct question *question, struct reply *reply)
+{
+	struct merge_query query;
+	struct text target = { 0 };
+	struct list *list = NULL;
+
+	if (!merge_query_read(&query, question->sort, question->state, question->limit)) {
+		set_error(reply, 400,
+			  "400 Bad Request: sort=bytes|backpressure|blocked|age, "
+			  "state=open|closed, limit=N\n");
+		return;
+	}
+	merge_query_write(&query, &target);
+	pthread_mutex_lock(&e->list_lock);
+	for (struct list *l = e->lists; l < e->lists + NR_LISTS; l++) {
+		if (l->query && strcmp(l->query, target.at) == 0) {
+			list = l;
+			break;
+		}
+		if (!list || l->at_ms < list->at_ms)
+			list = l;
+	}
+	if (!list->query || strcmp(list->query, target.at) != 0 ||
+	    now_ms() - list->at_ms >= SHARED_MS) {
+		free(list->query);
+		free(list->body);
+		list->body = list_streams(e, &query, target.at);
+		list->query = have(strdup(target.at));
+		list->at_ms = now_ms();
+	}
+	set_json(reply, strdup(list->body));
+	pthread_mutex_unlock(&e->list_lock);
+	text_fini(&target);
+}
+
+/* The scripts that the page came with are those that say this answer's word, which nobody can
+ * know before. */
+static void
+answer_page(struct reply *reply)
+{
+	static const char mark[] = "@NONCE@";
+	const char *at = web_page, *next;
+	struct text page = { 0 }, policy = { 0 };
+	unsigned char random[16];
+	char nonce[2 * sizeof random + 1];
+
+	if (getrandom(random, sizeof random, 0) != sizeof random) {
+		set_error(reply, 503, "503 Service Unavailable\n");
+		return;
+	}
+	for (size_t i = 0; i < sizeof random; i++)
+		snprintf(nonce + 2 * i, 3, "%02x", random[i]);
+	while ((next = memmem(at, (size_t)(web_page_end - at), mark, sizeof mark - 1))) {
+		text_bytes(&page, at, (size_t)(next - at));
+		text_add(&page, "%s", nonce);
+		at = next + sizeof mark - 1;
+	}
+	text_bytes(&page, at, (size_t)(web_page_end - at));
+	text_add(&policy,
+		 "default-src 'none'; script-src 'nonce-%s'; style-src 'unsafe-inline'; "
+		 "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+		 "frame-ancestors 'none'",
+		 nonce);
+	set_body(reply, 200, "text/html; charset=utf-8", page.at);
+	reply->policy = policy.at;
+}
+
+void
+exporter_answer(const struct question *question, struct reply *reply, void *exporter)
+{
+	const char *path = question->path;
+
+	if (strcmp(path, "/") == 0)
+		answer_page(reply);
+	else if (strcmp(path, "/families") == 0)
+		answer_gathered(exporter, gathering_json, reply);
+	else if (strcmp(path, "/buffer-pool-metrics") == 0)
+		answer_gathered(exporter, gathering_pool, reply);
+	else if (strcmp(path, "/streams") == 0)
+		answer_streams(exporter, question, reply);
+	else
+		set_error(reply, 404, "404 Not Found\n");
+}

@@ -1,0 +1,19 @@
+#ifndef WEIR_CLI_EXPORTER_H
+#define WEIR_CLI_EXPORTER_H
+/* cli/exporter: what weir export answers. One gathering a second is shared by all who ask.
+ *
+ * Any thread may call exporter_answer(). */
+#include "cli/serve.h"
+
+struct exporter;
+
+/* per_family: a sample of each family, not of each program. */
+struct exporter *exporter_new(bool per_family);
+void exporter_free(struct exporter *);
+
+/* The `arg` of serve() is the exporter. */
+void exporter_answer(const struct question *, struct reply *, void *exporter);
+
+/* /metrics as node_exporter's textfile collector takes it; to be freed. */
+char *exporter_text(struct exporter *, size_t *len);
+#endif

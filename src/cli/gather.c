@@ -1,0 +1,256 @@
+#include "cli/gather.h"
+#include "cli/cli.h"
+#include "cli/http.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Of /metrics and of /metrics.json: both have tens of KiB. */
+enum { MOST_ANSWER = 1 << 20 };
+
+const char *const state_names[NR_STATES] = { "live", "dead", "slow", "invalid",
+					     "denied" };
+
+static double
+seconds_of(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static enum state
+state_of(const struct http_get *get)
+{
+	switch (get->error) {
+	case -ETIMEDOUT:
+		return STATE_SLOW;
+	case -EACCES:
+	case -EPERM:
+		return STATE_DENIED;
+	default:
+		return family_is_gone(get->error) ? STATE_DEAD : STATE_INVALID;
+	}
+}
+
+static void
+meet(struct member *m, const struct http_get *json, struct http_get *text)
+{
+	m->state = state_of(json->error ? json : text);
+	if (json->error || text->error)
+		return;
+	if (!family_read(&m->family, m->place, json)) {
+		m->state = STATE_INVALID;
+		return;
+	}
+	m->state = STATE_LIVE;
+	m->text = text->body;
+	text->body = NULL;
+}
+
+static int
+by_program_and_pid(const void *a, const void *b)
+{
+	const struct member *x = a, *y = b;
+	int programs = strcmp(x->family.metrics ? x->family.program : "",
+			      y->family.metrics ? y->family.program : "");
+
+	if (programs)
+		return programs;
+	if (x->family.seen_pid != y->family.seen_pid)
+		return x->family.seen_pid > y->family.seen_pid ? 1 : -1;
+	return strcmp(x->place->path, y->place->path);
+}
+
+void
+gather(struct gathering *g)
+{
+	double began = seconds_of(CLOCK_MONOTONIC);
+	struct http_get *gets;
+	int nr;
+
+	*g = (struct gathering){ 0 };
+	places_find(&g->places);
+	nr = g->nr = g->places.nr;
+	g->at = have(calloc((size_t)nr + 1, sizeof *g->at));
+	gets = have(calloc(2 * (size_t)nr + 1, sizeof *gets));
+	for (int i = 0; i < nr; i++) {
+		int socket = g->places.at[i].fd;
+
+		gets[2 * i] = (struct http_get){ .socket = socket,
+						 .target = "/metrics.json",
+						 .most = MOST_ANSWER };
+		gets[2 * i + 1] = (struct http_get){ .socket = socket,
+						     .target = "/metrics",
+						     .most = MOST_ANSWER };
+	}
+	http_run(gets, 2 * nr, GATHER_TIMEOUT_MS);
+	for (int i = 0; i < nr; i++) {
+		g->at[i].place = &g->places.at[i];
+		meet(&g->at[i], &gets[2 * i], &gets[2 * i + 1]);
+		free(gets[2 * i].body);
+		free(gets[2 * i + 1].body);
+	}
+	free(gets);
+	qsort(g->at, (size_t)nr, sizeof *g->at, by_program_and_pid);
+	g->seconds = seconds_of(CLOCK_MONOTONIC) - began;
+	g->timestamp = (long long)(seconds_of(CLOCK_REALTIME) * 1000);
+}
+
+void
+gathering_fini(struct gathering *g)
+{
+	for (int i = 0; i < g->nr; i++) {
+		json_decref(g->at[i].family.metrics);
+		free(g->at[i].text);
+	}
+	free(g->at);
+	places_fini(&g->places);
+	*g = (struct gathering){ 0 };
+}
+
+int
+gathering_count(const struct gathering *g, enum state state)
+{
+	int nr = 0;
+
+	for (int i = 0; i < g->nr; i++)
+		nr += g->at[i].state == state;
+	return nr;
+}
+
+void
+gathering_ask(const struct gathering *g, const char *target, json_t **docs)
+{
+	struct http_get *gets = have(calloc((size_t)g->nr + 1, sizeof *gets));
+	int *whose = have(calloc((size_t)g->nr + 1, sizeof *whose)), nr = 0;
+
+	for (int i = 0; i < g->nr; i++) {
+		docs[i] = NULL;
+		if (g->at[i].state != STATE_LIVE)
+			continue;
+		whose[nr] = i;
+		gets[nr++] = (struct http_get){ .socket = g->at[i].place->fd,
+						.target = target };
+	}
+	http_run(gets, nr, GATHER_TIMEOUT_MS);
+	for (int i = 0; i < nr; i++) {
+		docs[whose[i]] =
+			gets[i].error ? NULL
+				      : json_loadb(gets[i].body, gets[i].len, 0, NULL);
+		free(gets[i].body);
+	}
+	free(gets);
+	free(whose);
+}
+
+json_t *
+gathering_json(const struct gathering *g)
+{
+	json_t *list = json_array();
+
+	for (int i = 0; i < g->nr; i++) {
+		const struct member *m = &g->at[i];
+		bool live = m->state == STATE_LIVE;
+
+		json_array_append_new(
+			list,
+			json_pack("{s:s?, s:o, s:o, s:s, s:O?}", "program",
+				  live ? m->family.program : NULL, "pid",
+				  live ? json_integer(m->family.seen_pid) : json_null(),
+				  "socket", json_path(m->place->path), "state",
+				  state_names[m->state], "metrics",
+				  live ? m->family.metrics : json_null()));
+	}
+	return json_pack("{s:s, s:I, s:o}", "schema", "weir.families/1", "timestamp",
+			 (json_int_t)g->timestamp, "families", list);
+}
+
+/* sum[key] += part[key], which is not trusted. */
+static void
+add_figure(json_t *sum, const json_t *part, const char *key)
+{
+	json_int_t a = json_integer_value(json_object_get(sum, key));
+	json_int_t b = json_integer_value(json_object_get(part, key)), c;
+
+	if (b < 0 || __builtin_add_overflow(a, b, &c))
+		c = a;
+	json_object_set_new(sum, key, json_integer(c));
+}
+
+static json_t *
+tier_of(json_t *tiers, json_int_t size)
+{
+	json_t *tier;
+	size_t i;
+
+	json_array_foreach(tiers, i, tier)
+	{
+		json_int_t at = json_integer_value(json_object_get(tier, "size"));
+
+		if (at == size)
+			return tier;
+		if (at > size)
+			break;
+	}
+	tier = json_pack("{s:I}", "size", size);
+	json_array_insert_new(tiers, i, tier);
+	return tier;
+}
+
+static void
+add_tiers(json_t *sum, const json_t *tiers)
+{
+	static const char *const keys[] = { "buffers", "inUse",  "peakInUse", "bytes",
+					    "hits",    "misses", "exhausted" };
+	json_t *tier;
+	size_t i;
+
+	json_array_foreach(tiers, i, tier)
+	{
+		json_int_t size = json_integer_value(json_object_get(tier, "size"));
+
+		/* A power of two, as all of the library's: so there are few, whoever says
+		 * what. */
+		if (size < 1024 || size > 1 << 30 || (size & (size - 1)))
+			continue;
+		for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+			add_figure(tier_of(sum, size), tier, keys[k]);
+	}
+}
+
+json_int_t
+gathering_newest(const struct gathering *g, json_int_t newest, const json_t *doc)
+{
+	json_int_t its = json_integer_value(json_object_get(doc, "timestamp"));
+
+	return its > newest && its <= g->timestamp ? its : newest;
+}
+
+json_t *
+gathering_pool(const struct gathering *g)
+{
+	static const char *const keys[] = { "totalBuffers", "totalInUse", "totalBytes" };
+	json_t *tiers = json_array();
+	json_t *sum =
+		json_pack("{s:b, s:i, s:o, s:i, s:i, s:i}", "enabled", 0, "maxBytes", 0,
+			  "tiers", tiers, keys[0], 0, keys[1], 0, keys[2], 0);
+	json_int_t newest = 0;
+
+	for (int i = 0; i < g->nr; i++) {
+		const json_t *doc = g->at[i].family.metrics;
+		const json_t *pool = json_object_get(doc, "pool");
+
+		newest = gathering_newest(g, newest, doc);
+		if (json_is_true(json_object_get(pool, "enabled")))
+			json_object_set_new(sum, "enabled", json_true());
+		add_figure(sum, pool, "maxBytes");
+		add_tiers(tiers, json_object_get(pool, "tiers"));
+		for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+			add_figure(sum, pool, keys[k]);
+	}
+	json_object_set_new(sum, "timestamp", json_integer(newest));
+	return sum;
+}

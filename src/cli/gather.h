@@ -1,0 +1,53 @@
+#ifndef WEIR_CLI_GATHER_H
+#define WEIR_CLI_GATHER_H
+/* cli/gather: what all families of the machine say at one time.
+ *
+ * All are asked at once. Who does not answer within GATHER_TIMEOUT_MS is left out, and nobody
+ * else is later for that. Answers are bounded. */
+#include "cli/family.h"
+
+enum { GATHER_TIMEOUT_MS = 1000 };
+
+enum state {
+	STATE_LIVE,
+	STATE_DEAD,    /* nobody listens at the socket */
+	STATE_SLOW,    /* no answer in time */
+	STATE_INVALID, /* no answer of a kind that is known */
+	STATE_DENIED,  /* the socket may not be asked */
+	NR_STATES
+};
+
+extern const char *const state_names[NR_STATES];
+
+struct member {
+	struct place *place;
+	enum state state;
+	struct family family; /* of a live one; else metrics is NULL */
+	char *text;           /* of a live one: /metrics; else NULL */
+};
+
+struct gathering {
+	struct member *at;
+	int nr;
+	struct places places;
+	double seconds;      /* that it took */
+	long long timestamp; /* Unix milliseconds */
+};
+
+void gather(struct gathering *);
+void gathering_fini(struct gathering *);
+
+int gathering_count(const struct gathering *, enum state);
+
+/* Asks the live ones for one more document; docs[i] is member i's, or NULL. */
+void gathering_ask(const struct gathering *, const char *target, json_t **docs);
+
+/* The newer of `newest` and the document's timestamp, unless that lies in the future. */
+json_int_t gathering_newest(const struct gathering *, json_int_t newest,
+			    const json_t *doc);
+
+/* {"schema":"weir.families/1","timestamp":..,"families":[..]} */
+json_t *gathering_json(const struct gathering *);
+/* /buffer-pool-metrics: the sum of all live ones. */
+json_t *gathering_pool(const struct gathering *);
+#endif
