@@ -18,14 +18,14 @@ build_packages=("${tool_packages[@]}" libcmocka-dev libjansson-dev libmicrohttpd
 demo_packages=("${tool_packages[@]}" curl python3 strace)
 test_packages=(
 	"${build_packages[@]}" "${demo_packages[@]}"
-	apache2 apache2-utils bind9 bind9-dnsutils clang clang-format clang-tidy cppcheck
+	apache2 apache2-utils bash-completion bind9 bind9-dnsutils clang clang-format clang-tidy cppcheck
 	dovecot-imapd erlang-inets git haproxy iproute2 ldap-utils lftp libapache2-mod-php
 	libclang-rt-dev libecj-java libfaketime libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
-	mariadb-client-core mariadb-server-core memcached mosquitto mosquitto-clients
+	man-db mandoc mariadb-client-core mariadb-server-core memcached mosquitto mosquitto-clients
 	musl-tools nginx-light nodejs openjdk-17-jre-headless openssh-client
 	openssh-server openssl php-cli postgresql postgresql-contrib procps prometheus
 	puma python3-prometheus-client python3-pyte redis-server redis-tools rsync ruby
-	ruby-webrick shellcheck slapd socat squid stunnel4 tcl valgrind vsftpd wrk
+	ruby-webrick shellcheck slapd socat squid stunnel4 tcl valgrind vsftpd wrk zsh
 )
 
 case ${1:-} in

@@ -78,10 +78,11 @@ usage(const struct verb *verb)
 	return END_USAGE;
 }
 
-static void
-manual(const struct verb *verb)
+void
+help(const struct verb *verb)
 {
-	printf("usage: weir %s %s\n\n%s", verb->name, verb->arguments, verb->manual);
+	printf("usage: weir %s %s\n\n%s\nThe manual: man 1 weir\n", verb->name,
+	       verb->arguments, verb->help);
 }
 
 /* The number of words that the option at argv[i] takes; 0: it is not one of the verb's own. */
@@ -124,7 +125,7 @@ options_read(const struct verb *verb, int argc, char **argv, bool *json,
 			continue;
 		}
 		if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-			manual(verb);
+			help(verb);
 			return -1 - END_FINE;
 		}
 		if (json &&

@@ -30,7 +30,10 @@ struct verb {
 	const char *name;
 	const char *arguments; /* as in its usage line */
 	const char *summary;   /* one line, for the list of verbs */
-	const char *manual;    /* what `weir help NAME` says below the usage line */
+	/* What `weir help NAME` says below the usage line: what it does, its options and exit
+	 * status; weir(1) has the rest. An option's line begins with two spaces and the option,
+	 * which shells complete by (completion/). */
+	const char *help;
 	bool takes_command; /* what follows its first operand is no option of its own */
 	/* argv[0] is the verb; returns an exit status. */
 	int (*run)(int argc, char **argv);
@@ -57,6 +60,9 @@ int options_read(const struct verb *verb, int argc, char **argv, bool *json,
 
 /* The usage line on stderr; END_USAGE. */
 int usage(const struct verb *verb);
+
+/* What `weir help NAME` and `weir NAME -h` say, on stdout. */
+void help(const struct verb *verb);
 
 /* A whole number from least to most; false if it is none. */
 bool number_read(const char *word, long least, long most, long *number);

@@ -7,8 +7,12 @@
 static int run_help(int argc, char **argv);
 
 static const struct verb verb_help = {
-	"help", "[VERB]", "show a verb's manual", "Without a verb: the list of them.\n",
-	false,  run_help
+	"help",
+	"[VERB]",
+	"show a verb's options",
+	"Without a verb: the list of them.\n\nExit status: 0, 2 where there is no such verb.\n",
+	false,
+	run_help
 };
 
 static const struct verb *const verbs[] = {
@@ -59,7 +63,7 @@ run_help(int argc, char **argv)
 		complain("no verb %s; weir help lists them", argv[1]);
 		return END_USAGE;
 	}
-	printf("usage: weir %s %s\n\n%s", verb->name, verb->arguments, verb->manual);
+	help(verb);
 	return END_FINE;
 }
 

@@ -127,14 +127,10 @@ const struct verb verb_ps = {
 	"ps",
 	"[-j|--json]",
 	"list the families: servers that run under the library",
-	"A family is the processes of one server. They have one metrics socket, and it\n"
-	"is looked for in the default directories of all users and, for each process\n"
-	"that maps libweir.so and that you may inspect, where that process has it. A\n"
-	"socket that PrivateTmp or a container hides is shown below /proc/PID/root.\n"
+	"A family is the processes of one server: they have one metrics socket.\n"
 	"\n"
 	"  -j, --json   an array of {pid, ownPid, program, version, startTime, processes,\n"
-	"               streams, socket}; ownPid is the number in the family's own pid\n"
-	"               namespace\n"
+	"               streams, socket}\n"
 	"\n"
 	"Exit status: 0, or 3 where no family was found. Sockets that may not be asked\n"
 	"are named on stderr.\n",
@@ -146,8 +142,9 @@ const struct verb verb_targets = {
 	"targets",
 	"[-j|--json]",
 	"list the sockets for Prometheus' file_sd",
-	"For scrapers that speak Unix sockets: each target has a label __unix_socket__\n"
-	"with the path, and program and pid. Always JSON.\n"
+	"For scrapers that speak Unix sockets: labels __unix_socket__, program and pid.\n"
+	"\n"
+	"  -j, --json   changes nothing: it is always JSON\n"
 	"\n"
 	"Exit status: 0, or 3 where no family was found, with an empty list.\n",
 	false,

@@ -271,8 +271,7 @@ run_run(int argc, char **argv)
 		int words;
 
 		if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-			printf("usage: weir run %s\n\n%s", verb_run.arguments,
-			       verb_run.manual);
+			help(&verb_run);
 			return END_FINE;
 		}
 		words = take_option(argv + i);
@@ -311,8 +310,7 @@ const struct verb verb_run = {
 	"Sets the library's variables, adds the library to LD_PRELOAD and executes the\n"
 	"command in its own place, or refuses where that cannot work: a static, Go,\n"
 	"set-user-ID or file-capability program, another libc, a library that is not\n"
-	"there. For a server that root starts as another user, put weir run behind what\n"
-	"changes the user: sudo -u www weir run server.\n"
+	"there.\n"
 	"\n"
 	"  --chunk N            size of the chunks of both directions: 1024 to 1M (K and M\n"
 	"                       may be used); 0 watches and gathers nothing\n"
@@ -323,8 +321,8 @@ const struct verb verb_run = {
 	"  --delay US           the longest that a byte may be held: 0 to 1000000\n"
 	"  --socket PATH        the metrics socket; %e is the program, %p its pid; or off\n"
 	"\n"
-	"Other variables of the library are taken from the environment; libweir(8) and the\n"
-	"README list them. WEIR_LIB names another library than the installed one.\n"
+	"Other variables of the library are taken from the environment: libweir(8). WEIR_LIB\n"
+	"names another library than the installed one.\n"
 	"\n"
 	"Exit status: the command's; 125 where weir refuses, 126 where the command cannot\n"
 	"be executed, 127 where there is none.\n",

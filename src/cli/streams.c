@@ -133,17 +133,6 @@ const struct verb verb_streams = {
 	"  --state STATE  open (the default), closed (the last 256 of each family) or all\n"
 	"  -j, --json     the entries of /streams, with program, familyPid and socket\n"
 	"\n"
-	"  MODE           managed, observed (watched, nothing is gathered), or why it is\n"
-	"                 left alone\n"
-	"  APP KERNEL     calls of the application, and those that reached the kernel\n"
-	"  RATIO          the first for each of the second\n"
-	"  IN OUT         bytes of requests and of responses\n"
-	"  CHUNK          bytes of an average chunk\n"
-	"  HELDUP CAUSE   time of backpressure so far, and what made most of it: peer,\n"
-	"                 network, local (the own send buffer), or reader (the server itself\n"
-	"                 did not read)\n"
-	"  BLOCKED        for how long it is held up now, and by what\n"
-	"\n"
 	"Exit status: 0, 3 where no family fits.\n",
 	false,
 	run_streams

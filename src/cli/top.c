@@ -385,8 +385,8 @@ const struct verb verb_top = {
 	"[-j|--json] [TARGET]",
 	"watch families and streams, full screen",
 	"Families with what they did each second, and the streams with most backpressure.\n"
-	"Enter opens a family, then a stream; s sorts; h shows all keys and what the columns\n"
-	"mean. Where stdout is no terminal: one frame, with averages since the start.\n"
+	"h shows the keys and what the columns mean. Where stdout is no terminal: one frame,\n"
+	"with averages since the start.\n"
 	"\n"
 	"  -j, --json   one frame, as {families, streams}; times in milliseconds\n"
 	"\n"
