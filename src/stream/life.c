@@ -3,6 +3,7 @@
 #include "stream/flush.h"
 #include "stream/keeper.h"
 #include "stream/share.h"
+#include "stream/stall.h"
 #include "stream/turn.h"
 
 static void (*on_family)(void), (*on_child)(void);
@@ -202,6 +203,9 @@ life_exec_begin(void)
 	if (!self_enter())
 		return;
 	life_shut(FLUSH_EXIT);
+	/* Its running episodes of backpressure lasted as long as is known when it is gone. */
+	if (stall_any())
+		stall_look_episodes();
 	share_exec();
 	leave(ENDED_EXEC);
 }

@@ -3,6 +3,7 @@
 #include "stream/share.h"
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 /* A scheduler tick, the step of the kernel's own clock, at HZ=250; and how many streams one look
@@ -18,8 +19,9 @@ struct queue {
 };
 
 /* s->stalled: RUNS: an episode. SHARES: somebody is at its figures. ENDED: it ended meanwhile,
- * and who is at the figures is to count it. */
-enum { QUIET, RUNS, SHARES, ENDED };
+ * and who is at the figures is to count it. CLOSED: so did the stream, and they are the number's next
+ * one's afterwards. */
+enum { QUIET, RUNS, SHARES, ENDED, CLOSED };
 
 static uint64_t
 least(uint64_t a, uint64_t b)
@@ -93,8 +95,10 @@ grow(struct stream_cold *cold, struct stall_clocks now, bool is_starved, uint64_
 static void
 give(struct stream *s, enum cause cause, uint64_t ns)
 {
-	stream_cold(s)->stall_given_ns[cause] += ns;
-	count_add(&stream_record(s)->rare[SENT].cause_ns[cause], ns);
+	struct stream_cold *cold = stream_cold(s);
+
+	cold->stall_given_ns[cause] += ns;
+	count_add(&cold->stall_rec->rare[SENT].cause_ns[cause], ns);
 }
 
 /* Of `total` the time that no cause has yet. */
@@ -153,8 +157,8 @@ bring_up(struct stream *s, int64_t now_ns)
 				   JIFFY_NS);
 	}
 	cold->stall_seen_ns = now_ns;
-	ns = count_running(stream_record(s), ns);
-	__atomic_store_n(&stream_record(s)->blocked, (uint8_t)cause, __ATOMIC_RELAXED);
+	ns = count_running(cold->stall_rec, ns);
+	__atomic_store_n(&cold->stall_rec->blocked, (uint8_t)cause, __ATOMIC_RELAXED);
 	share(s, cold->stall_ns + ns);
 	return ns;
 }
@@ -170,22 +174,47 @@ counted_until(struct record *rec, int64_t now_ns)
 					    __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 }
 
+/* The stream is closed: what has no cause yet gets none. */
+static void
+wipe(struct stream *s)
+{
+	struct stream_cold *cold = stream_cold(s);
+	uint64_t ns = open_ns(cold, cold->stall_ns);
+
+	if (ns)
+		give(s, CAUSE_UNKNOWN, ns);
+	cold->stall_ns = 0;
+	cold->stall_seen = (struct stall_clocks){ 0 };
+	memset(cold->stall_grown_ns, 0, sizeof(cold->stall_grown_ns));
+	memset(cold->stall_given_ns, 0, sizeof(cold->stall_given_ns));
+}
+
+/* Lets go of the figures, no episode running. */
+static void
+rest(struct stream *s)
+{
+	uint8_t seen = relaxed(s->stalled);
+
+	do {
+		if (seen == CLOSED)
+			wipe(s);
+	} while (!__atomic_compare_exchange_n(&s->stalled, &seen, QUIET, false,
+					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+}
+
 /* With the figures claimed. */
 static void
 finish(struct stream *s)
 {
 	struct stream_cold *cold = stream_cold(s);
-	uint64_t ns;
+	uint64_t ns = bring_up(s, sys_now_ns());
 
 	__atomic_fetch_sub(&process->nr_stalled, 1, __ATOMIC_RELAXED);
-	if (cold->stall_start_ns) { /* 0: the number has a new user */
-		ns = bring_up(s, sys_now_ns());
-		cold->stall_ns += ns;
-		record_no_stall(stream_record(s));
-		count_episode(ns);
-	}
-	counted_until(stream_record(s), sys_now_ns());
-	__atomic_store_n(&s->stalled, QUIET, __ATOMIC_RELEASE);
+	cold->stall_ns += ns;
+	record_no_stall(cold->stall_rec);
+	count_episode(ns);
+	counted_until(cold->stall_rec, sys_now_ns());
+	rest(s);
 }
 
 /* Lets go of a running episode's figures. */
@@ -207,6 +236,7 @@ begin(struct stream *s, int64_t start_ns, int64_t now_ns)
 	struct record *rec = stream_record(s);
 
 	__atomic_fetch_add(&process->nr_stalled, 1, __ATOMIC_RELAXED);
+	cold->stall_rec = rec;
 	cold->stall_start_ns = start_ns;
 	cold->stall_seen_ns = now_ns;
 	cold->stall_seen = clocks(s);
@@ -271,9 +301,9 @@ void
 stall_returned(struct stream *s, int64_t start_ns, int64_t end_ns, bool waited)
 {
 	struct stream_cold *cold = stream_cold(s);
+	struct record *rec = stream_record(s);
 	struct stall_clocks now;
-	int64_t since =
-		__atomic_exchange_n(&stream_record(s)->waiting_ns, 0, __ATOMIC_SEQ_CST);
+	int64_t since = __atomic_exchange_n(&rec->waiting_ns, 0, __ATOMIC_SEQ_CST);
 	uint64_t ns = count_less((uint64_t)end_ns, (uint64_t)since);
 
 	if (relaxed(s->stalled)) {
@@ -283,28 +313,28 @@ stall_returned(struct stream *s, int64_t start_ns, int64_t end_ns, bool waited)
 	/* Looks may have counted most of it; and all of it another thread that waited here too. */
 	if (!waited || !region_get() || !since || (since != start_ns && ns < JIFFY_NS))
 		return;
-	count_add(&stream_record(s)->rare[SENT].stall_events, 1);
-	count_add(&stream_record(s)->rare[SENT].stall_ns, ns);
+	count_add(&rec->rare[SENT].stall_events, 1);
+	count_add(&rec->rare[SENT].stall_ns, ns);
 	count_episode(ns);
 	if (!claim(s, QUIET))
 		return;
+	cold->stall_rec = rec;
 	now = clocks(s); /* it has just filled the buffer again */
 	grow(cold, now, now.starved, ns);
 	cold->stall_ns += ns;
 	share(s, cold->stall_ns);
-	__atomic_store_n(&s->stalled, QUIET, __ATOMIC_RELEASE);
+	rest(s);
 }
 
 void
 stall_close(struct stream *s)
 {
-	struct stream_cold *cold = stream_cold(s);
+	uint8_t was = __atomic_exchange_n(&s->stalled, CLOSED, __ATOMIC_ACQ_REL);
 
-	stall_end(s);
-	if (!region_get() || !claim(s, QUIET))
-		return;
-	give(s, CAUSE_UNKNOWN, open_ns(cold, cold->stall_ns));
-	__atomic_store_n(&s->stalled, QUIET, __ATOMIC_RELEASE);
+	if (was == RUNS)
+		finish(s);
+	else if (was == QUIET)
+		rest(s);
 }
 
 static void
@@ -312,8 +342,7 @@ look_stalled(struct stream *s)
 {
 	if (!claim(s, RUNS))
 		return;
-	if (stream_cold(s)->stall_start_ns)
-		bring_up(s, sys_now_ns());
+	bring_up(s, sys_now_ns());
 	leave(s);
 }
 

@@ -13,13 +13,17 @@
  * well where the full buffer was all on its way and the network would have taken more, else network.
  * Less than a jiffy waits for the next episode; what waits at the close is unknown. On AF_UNIX
  * always the peer. Each look does this for the running ones too. What a cause was given it keeps.
+ *
+ * A stream's figures are at any time with one who has claimed them (s->stalled); nobody waits for
+ * that: who comes meanwhile leaves word.
  * Threads: any. Signals: safe. */
 #include "stream/stream.h"
 
 void stall_begin(struct stream *s);
 void stall_end(struct stream *s);
 
-/* Ends the last episode: the stream is closed. */
+/* Ends the last episode: the stream is closed. The figures are wiped for the number's next one: by
+ * whoever is at them just now, where somebody is. */
 void stall_close(struct stream *s);
 
 /* A native write that may have to wait begins: a look that finds it still there begins an episode. */

@@ -41,16 +41,20 @@ close_record(const struct stream *s, uint64_t cookie)
 		region_close(rec, sys_now_ns(), self.tid);
 }
 
+/* Writes in which other threads wait are looked at first. */
 void
 stream_ended(void)
 {
+	stall_look_episodes();
 	for (unsigned i = 0; i < NR_LEAVES; i++)
 		for (int j = 0; relaxed(stream_leaf[i]) && j < LEAF_LEN; j++) {
-			const struct stream *s = &stream_leaf[i][j];
+			struct stream *s = &stream_leaf[i][j];
 			struct record *rec = stream_record(s);
 
-			if (relaxed(s->state) == STATE_OPEN &&
-			    rec != &stream_uncounted &&
+			if (relaxed(s->state) != STATE_OPEN)
+				continue;
+			stall_close(s);
+			if (rec != &stream_uncounted &&
 			    (rec->again || !share_counted(s)))
 				region_close(rec, sys_now_ns(), self.tid);
 		}
@@ -69,8 +73,7 @@ wipe(struct stream *s, enum state state)
 	if (!section_settled(s))
 		s->tier = s->borrow_tier = 0;
 	was_open = relaxed(s->state) == STATE_OPEN;
-	if (was_open)
-		stall_close(s);
+	stall_close(s);
 	relaxed_set(s->room, 0);
 	relaxed_set(s->writing, 0);
 	relaxed_set(s->options, 0);
@@ -93,12 +96,6 @@ wipe(struct stream *s, enum state state)
 	relaxed_set(cold->borrow_ns, 0);
 	relaxed_set(cold->cookie, 0);
 	cold->listener_cookie = 0;
-	cold->stall_start_ns = 0;
-	cold->stall_busy_us = 0;
-	cold->stall_ns = 0;
-	cold->stall_seen = (struct stall_clocks){ 0 };
-	memset(cold->stall_grown_ns, 0, sizeof(cold->stall_grown_ns));
-	memset(cold->stall_given_ns, 0, sizeof(cold->stall_given_ns));
 	cold->looked = cold->waits = false;
 	relaxed_set(cold->lister, 0);
 	cold->listener = -1;

@@ -120,13 +120,15 @@ struct stall_clocks {
 };
 
 struct stream_cold {
-	int64_t first_ns;       /* L: when the first held byte was taken */
-	int64_t borrow_ns;      /* L: when the borrow was made */
-	uint64_t cookie;        /* C: SO_COOKIE */
-	int64_t stall_start_ns; /* A: stream/stall */
-	uint64_t stall_busy_us; /* A: tcpi_busy_time then */
+	int64_t first_ns;  /* L: when the first held byte was taken */
+	int64_t borrow_ns; /* L: when the borrow was made */
+	uint64_t cookie;   /* C: SO_COOKIE */
 	/* Of stream/stall, whoever has made `stalled` SHARES: over all episodes of the stream. */
-	int64_t stall_seen_ns;          /* when the clocks were read, */
+	struct record *stall_rec; /* whose they are counted in: the number may have
+					 * another stream by now */
+	int64_t stall_start_ns;   /* of the episode that runs, */
+	uint64_t stall_busy_us;   /* and tcpi_busy_time then */
+	int64_t stall_seen_ns;    /* when the clocks were read, */
 	struct stall_clocks stall_seen; /* and what they said */
 	uint64_t stall_ns;              /* ended episodes */
 	uint64_t stall_grown_ns[CAUSE_UNKNOWN], stall_given_ns[NR_CAUSES];

@@ -1,5 +1,6 @@
 #include "stream/table.h"
 #include "count/region.h"
+#include "stream/stall.h"
 
 struct leaf {
 	struct stream hot[LEAF_LEN];
@@ -21,8 +22,14 @@ void
 stream_off(void)
 {
 	for (unsigned i = 0; i < NR_LEAVES; i++)
-		for (int j = 0; relaxed(stream_leaf[i]) && j < LEAF_LEN; j++)
-			relaxed_set(stream_leaf[i][j].state, STATE_NONE);
+		for (int j = 0; relaxed(stream_leaf[i]) && j < LEAF_LEN; j++) {
+			struct stream *s = &stream_leaf[i][j];
+
+			/* Nobody would see the end of what holds it up. */
+			if (relaxed(s->state) == STATE_OPEN)
+				stall_close(s);
+			relaxed_set(s->state, STATE_NONE);
+		}
 	__atomic_store_n(&nr_numbers, 0, __ATOMIC_RELEASE);
 }
 

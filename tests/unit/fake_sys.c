@@ -317,6 +317,8 @@ sys_getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 		*len = (socklen_t)answer_len;
 	if (answer_len > 0)
 		memcpy(value, answer, answer_len < *len ? answer_len : *len);
+	if (level == IPPROTO_TCP && name == TCP_INFO && fake.on_tcp_info != NULL)
+		fake.on_tcp_info();
 	return 0;
 }
 

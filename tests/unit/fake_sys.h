@@ -77,7 +77,9 @@ extern struct fake {
 	 * stored but it has not returned: where a signal handler may come. */
 	void (*on_fly)(bool taken);
 	void (*on_swallow)(bool taken); /* the same of sys_swallow */
-	char err[2048];                 /* what was written to descriptor 2 */
+	void (*on_tcp_info)(
+		void);  /* after each such answer: where another thread may come */
+	char err[2048]; /* what was written to descriptor 2 */
 	bool err_is_socket;
 } fake;
 

@@ -377,6 +377,95 @@ what_waits_at_the_close_is_unknown(void **state)
 	assert_int_equal(cause_ns(s, CAUSE_UNKNOWN), 3 * MS);
 }
 
+static void
+the_number_gets_another_stream(void)
+{
+	fake.on_tcp_info = NULL;
+	stream_close_begin(A);
+	stream_close_end(A);
+	accepted(A, AF_INET);
+}
+
+/* While the keeper looks, another thread closes the stream and accepts the next on its number. */
+static void
+one_that_is_closed_during_a_look_keeps_its_figures(void **state)
+{
+	struct tcp_info info = { .tcpi_busy_time = 90000 };
+	struct stream *s = accepted_with(&info);
+	struct record *rec = s->rec;
+	uint64_t before = rec->rare[SENT].stall_ns;
+
+	(void)state;
+	stall_begin(s);
+	fake.now_ns += 50 * MS;
+	info.tcpi_busy_time += 50000;
+	fake.on_tcp_info = the_number_gets_another_stream;
+	stall_look_episodes();
+	assert_ptr_equal(fake.on_tcp_info, NULL);
+	assert_int_equal(rec->rare[SENT].stall_ns - before, 50 * MS);
+	assert_ptr_not_equal(s->rec, rec);
+	assert_int_equal(process->nr_stalled, 0);
+	assert_int_equal(events(s), 0);
+	assert_int_equal(stalled_ns(s), 0);
+	/* The next one's episodes are its own. */
+	stall_begin(s);
+	fake.now_ns += 3 * MS;
+	stall_end(s);
+	stall_close(s);
+	assert_int_equal(stalled_ns(s), 3 * MS);
+	assert_int_equal(cause_ns(s, CAUSE_UNKNOWN), 3 * MS);
+}
+
+static void
+exit_ends_those_that_run(void **state)
+{
+	struct stream *a = accepted(A, AF_UNIX), *b = accepted(B, AF_UNIX);
+
+	(void)state;
+	stall_begin(a);
+	stall_may_wait(b, fake.now_ns); /* another thread's write */
+	fake.now_ns += 50 * MS;
+	life_exit();
+	assert_int_equal(stalled_ns(a), 50 * MS);
+	assert_int_equal(cause_ns(a, CAUSE_PEER), 50 * MS);
+	assert_int_equal(a->rec->rare[SENT].stall_since_ns, 0);
+	assert_int_equal(events(b), 1);
+	assert_int_equal(stalled_ns(b), 50 * MS);
+	process->ended = false;
+}
+
+/* What was counted before is all that will be known. */
+static void
+exec_counts_those_that_run(void **state)
+{
+	struct stream *s = accepted(A, AF_UNIX);
+
+	(void)state;
+	stall_begin(s);
+	fake.now_ns += 50 * MS;
+	life_exec_begin();
+	assert_int_equal(stalled_ns(s), 50 * MS);
+	life_exec_failed();
+	fake.now_ns += 50 * MS;
+	stall_end(s);
+	assert_int_equal(events(s), 1);
+	assert_int_equal(stalled_ns(s), 100 * MS);
+}
+
+/* Nobody will see its end. */
+static void
+those_that_run_end_with_the_sandbox(void **state)
+{
+	struct stream *s = accepted(A, AF_UNIX);
+
+	(void)state;
+	stall_begin(s);
+	fake.now_ns += 50 * MS;
+	life_seccomp();
+	assert_int_equal(stalled_ns(s), 50 * MS);
+	assert_int_equal(s->rec->rare[SENT].stall_since_ns, 0);
+}
+
 /* What the clocks grew long before a call that waited is not that call's. */
 static void
 a_call_that_waited_has_a_cause(void **state)
@@ -510,6 +599,10 @@ main(void)
 		T(a_call_that_waited_for_a_small_buffer_is_local),
 		T(short_episodes_are_carried_over),
 		T(what_waits_at_the_close_is_unknown),
+		T(one_that_is_closed_during_a_look_keeps_its_figures),
+		T(exit_ends_those_that_run),
+		T(exec_counts_those_that_run),
+		T(those_that_run_end_with_the_sandbox),
 		T(a_call_that_waited_has_a_cause),
 		T(a_unix_peer_is_the_cause),
 		T(the_look_notes_the_fullest_listener),
