@@ -94,11 +94,15 @@ own_option(char **argv, int i, const struct option_value *own)
 
 		if (strncmp(argv[i], own->name, len) != 0)
 			continue;
-		if (argv[i][len] == '=') {
+		if (!own->value && !argv[i][len]) {
+			*own->flag = true;
+			return 1;
+		}
+		if (own->value && argv[i][len] == '=') {
 			*own->value = argv[i] + len + 1;
 			return 1;
 		}
-		if (!argv[i][len]) {
+		if (own->value && !argv[i][len]) {
 			*own->value = argv[i + 1]; /* NULL at the end */
 			return 2;
 		}

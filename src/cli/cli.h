@@ -46,10 +46,12 @@ extern const struct verb verb_check, verb_export, verb_ps, verb_run, verb_stat,
 const struct verb *verb_find(const char *name);
 
 /* The options that every reporting verb has, and its own. `own` lists further options of the
- * verb that take a value, ended by a NULL name; what was given is stored in *value. */
+ * verb, ended by a NULL name: those that take a value, which is stored in *value, and those that
+ * set *flag. */
 struct option_value {
-	const char *name; /* with its dashes */
-	const char **value;
+	const char *name;   /* with its dashes */
+	const char **value; /* NULL: it takes none */
+	bool *flag;
 };
 
 /* Takes the options off argv, wherever they stand before a "--". Returns the number of operands,

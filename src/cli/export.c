@@ -1,33 +1,119 @@
 /* weir export: one endpoint for all families of the machine. */
 #include "cli/cli.h"
 #include "cli/exporter.h"
+#include "cli/text.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* 0 or -errno: `body` in the file that `path` names, which nobody sees in part: it is written
+ * beside it and takes its place. */
+static int
+replace_file(const char *path, const char *body)
+{
+	struct text beside = { 0 };
+	FILE *file = NULL;
+	int fd, error = 0;
+
+	text_add(&beside, "%s.XXXXXX", path);
+	fd = mkostemp(beside.at, O_CLOEXEC);
+	if (fd >= 0)
+		file = fdopen(fd, "w");
+	/* Whoever collects it is another user. */
+	if (!file || fchmod(fd, 0644) < 0 || fputs(body, file) == EOF ||
+	    fflush(file) == EOF || fsync(fd) < 0)
+		error = -errno;
+	if (file)
+		fclose(file);
+	if (!error && rename(beside.at, path) < 0)
+		error = -errno;
+	if (error && fd >= 0)
+		unlink(beside.at);
+	text_fini(&beside);
+	return error;
+}
+
+static int
+write_once(struct exporter *exporter, const char *path)
+{
+	struct stat st;
+	char *body;
+	int error;
+
+	/* A device or a pipe would be replaced by a file. */
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) {
+		complain("%s: this is no file; --textfile replaces a file as a whole",
+			 path);
+		return END_FAILED;
+	}
+	body = exporter_text(exporter);
+	error = replace_file(path, body);
+	free(body);
+	if (error)
+		complain("%s: cannot be written: %s", path, strerror(-error));
+	return error ? END_FAILED : END_FINE;
+}
 
 static int
 run_export(int argc, char **argv)
 {
-	const char *address = NULL;
-	const struct option_value own[] = { { "--listen", &address }, { 0 } };
-	struct exporter *exporter;
+	const char *address = NULL, *textfile = NULL;
+	bool per_family = false;
+	const struct option_value own[] = { { "--listen", &address, NULL },
+					    { "--textfile", &textfile, NULL },
+					    { "--per-family", NULL, &per_family },
+					    { 0 } };
 	int nr = options_read(&verb_export, argc, argv, NULL, own), ret;
+	struct exporter *exporter;
 
 	if (nr < 0)
 		return -1 - nr;
-	if (nr)
+	if (nr || (address && textfile))
 		return usage(&verb_export);
-	exporter = exporter_new(false);
-	ret = serve(address ? address : "127.0.0.1:9464", exporter_answer, exporter);
+	exporter = exporter_new(per_family);
+	if (textfile)
+		ret = write_once(exporter, textfile);
+	else
+		ret = serve(address ? address : "127.0.0.1:9464", exporter_answer,
+			    exporter);
 	exporter_free(exporter);
 	return ret;
 }
 
 const struct verb verb_export = {
 	"export",
-	"[--listen ADDR:PORT]",
+	"[--listen ADDR:PORT | --textfile FILE] [--per-family]",
 	"one Prometheus endpoint for all families of the machine",
-	"  --listen ADDR:PORT  where to serve; 127.0.0.1:9464 by default\n"
+	"  --listen ADDR:PORT  where to serve; 127.0.0.1:9464 by default. [::1]:9464 for an\n"
+	"                      IPv6 address, 0.0.0.0:9464 or [::]:9464 for all of them\n"
+	"  --textfile FILE     write the metrics to a file once, for node_exporter's textfile\n"
+	"                      collector, which wants a name that ends in .prom\n"
+	"  --per-family        each family's metrics, with the labels program, pid and socket\n"
 	"\n"
-	"Exit status: 0 after SIGINT or SIGTERM, 1 where it cannot listen.\n",
+	"  /                     a page to look at\n"
+	"  /metrics              Prometheus text or OpenMetrics, as Accept prefers\n"
+	"  /streams              of all families; ?sort=, limit= and state= as on a socket\n"
+	"  /buffer-pool-metrics  the sum of all pools\n"
+	"  /families             each socket that was found: live, dead, slow (no answer\n"
+	"                        within a second), invalid, or denied; and its /metrics.json\n"
+	"  /healthz              answers at once\n"
+	"\n"
+	"Without --per-family there is a sum for each program. What families counted that\n"
+	"ended stays in it as long as the exporter runs, so counters never fall; version,\n"
+	"configuration and start times make no sum. A family that does not answer properly\n"
+	"is left out, and counted in weir_export_families. All who ask within a second get\n"
+	"the same figures.\n"
+	"\n"
+	"As another user than the servers': what may not be asked is counted as denied, and\n"
+	"what lies below /proc/PID/root is not found. Servers with\n"
+	"STREAM_METRICS_SOCKET_MODE=0660 and their sockets in /run/weir can be asked by the\n"
+	"group weir.\n"
+	"\n"
+	"Exit status: 0 (also after SIGINT or SIGTERM), 1 where it cannot listen or write.\n",
 	false,
 	run_export
 };

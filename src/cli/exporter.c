@@ -1,6 +1,8 @@
 #include "cli/exporter.h"
+#include "cli/accept.h"
 #include "cli/cli.h"
 #include "cli/gather.h"
+#include "cli/ledger.h"
 #include "cli/merge.h"
 #include "cli/text.h"
 #include <pthread.h>
@@ -29,8 +31,8 @@ struct list {
 };
 
 struct exporter {
-	bool per_family;
 	pthread_mutex_t lock; /* held while families are asked: who waits gets the result */
+	struct ledger *ledger;       /* L */
 	struct shared *newest;       /* L */
 	long long newest_ms;         /* L: its end */
 	pthread_mutex_t list_lock;   /* before `lock`; held likewise */
@@ -64,6 +66,7 @@ get_locked(struct exporter *e)
 		e->newest = have(calloc(1, sizeof *e->newest));
 		e->newest->refs = 1;
 		gather(&e->newest->gathering);
+		ledger_note(e->ledger, &e->newest->gathering);
 		/* From its end: else nobody could share one that took long. */
 		e->newest_ms = now_ms();
 	}
@@ -76,7 +79,7 @@ exporter_new(bool per_family)
 {
 	struct exporter *e = have(calloc(1, sizeof *e));
 
-	e->per_family = per_family;
+	e->ledger = ledger_new(per_family);
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_mutex_init(&e->list_lock, NULL);
 	return e;
@@ -86,6 +89,7 @@ void
 exporter_free(struct exporter *e)
 {
 	put_locked(e->newest);
+	ledger_free(e->ledger);
 	for (int i = 0; i < NR_LISTS; i++) {
 		free(e->lists[i].query);
 		free(e->lists[i].body);
@@ -126,6 +130,65 @@ dump(json_t *doc)
 	text_add(&out, "%s\n", body ? body : "null");
 	free(body);
 	return out.at;
+}
+
+/* What the exporter has to say of itself. */
+static void
+write_own(const struct gathering *g, struct text *out)
+{
+	text_add(out,
+		 "# HELP weir_export_families Sockets of families found, by what became "
+		 "of asking them.\n# TYPE weir_export_families gauge\n");
+	for (int i = 0; i < NR_STATES; i++)
+		text_add(out, "weir_export_families{state=\"%s\"} %d\n", state_names[i],
+			 gathering_count(g, (enum state)i));
+	text_add(out,
+		 "# HELP weir_export_scrape_duration_seconds Time that finding and asking "
+		 "the families took.\n# TYPE weir_export_scrape_duration_seconds gauge\n"
+		 "weir_export_scrape_duration_seconds %.6f\n",
+		 g->seconds);
+}
+
+static char *
+metrics_text(struct exporter *e, bool openmetrics)
+{
+	struct text out = { 0 };
+	struct shared *s;
+
+	pthread_mutex_lock(&e->lock);
+	s = get_locked(e);
+	ledger_write(e->ledger, openmetrics, &out);
+	write_own(&s->gathering, &out);
+	put_locked(s);
+	pthread_mutex_unlock(&e->lock);
+	if (openmetrics)
+		text_add(&out, "# EOF\n");
+	return out.at;
+}
+
+char *
+exporter_text(struct exporter *e)
+{
+	return metrics_text(e, false);
+}
+
+static void
+answer_metrics(struct exporter *e, const struct question *question, struct reply *reply)
+{
+	bool openmetrics = accept_openmetrics(question->accept);
+
+	set_body(reply, 200,
+		 openmetrics
+			 ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
+			 : "text/plain; version=0.0.4; charset=utf-8",
+		 metrics_text(e, openmetrics));
+}
+
+static void
+answer_health(struct reply *reply)
+{
+	set_json(reply,
+		 dump(json_pack("{s:s, s:s}", "status", "ok", "version", WEIR_VERSION)));
 }
 
 static void
@@ -239,6 +302,10 @@ exporter_answer(const struct question *question, struct reply *reply, void *expo
 
 	if (strcmp(path, "/") == 0)
 		answer_page(reply);
+	else if (strcmp(path, "/metrics") == 0)
+		answer_metrics(exporter, question, reply);
+	else if (strcmp(path, "/healthz") == 0)
+		answer_health(reply);
 	else if (strcmp(path, "/families") == 0)
 		answer_gathered(exporter, gathering_json, reply);
 	else if (strcmp(path, "/buffer-pool-metrics") == 0)

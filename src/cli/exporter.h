@@ -15,5 +15,5 @@ void exporter_free(struct exporter *);
 void exporter_answer(const struct question *, struct reply *, void *exporter);
 
 /* /metrics as node_exporter's textfile collector takes it; to be freed. */
-char *exporter_text(struct exporter *, size_t *len);
+char *exporter_text(struct exporter *);
 #endif

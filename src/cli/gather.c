@@ -6,8 +6,8 @@
 #include <string.h>
 #include <time.h>
 
-/* Of /metrics and of /metrics.json: both have tens of KiB. */
-enum { MOST_ANSWER = 1 << 20 };
+/* Both have tens of KiB; /metrics.json names up to 1,280 processes. */
+enum { MOST_TEXT = 256 << 10, MOST_JSON = 512 << 10, MOST_PROGRAM = 255 };
 
 const char *const state_names[NR_STATES] = { "live", "dead", "slow", "invalid",
 					     "denied" };
@@ -35,19 +35,37 @@ state_of(const struct http_get *get)
 	}
 }
 
+/* Both documents must be of one family, and whole. */
+static bool
+is_family(struct member *m, const struct http_get *json, struct http_get *text)
+{
+	char *body = text->body;
+	__int128 start;
+
+	text->body = NULL;
+	if (!exposition_read(&m->said, body, text->len) ||
+	    !family_read(&m->family, m->place, json))
+		return false;
+	return strlen(m->family.program) <= MOST_PROGRAM &&
+	       exposition_value(&m->said, "process_start_time_seconds", &start) &&
+	       start == json_integer_value(
+				json_object_get(m->family.metrics, "startTime")) *
+				(__int128)1000000;
+}
+
 static void
 meet(struct member *m, const struct http_get *json, struct http_get *text)
 {
 	m->state = state_of(json->error ? json : text);
 	if (json->error || text->error)
 		return;
-	if (!family_read(&m->family, m->place, json)) {
-		m->state = STATE_INVALID;
-		return;
-	}
 	m->state = STATE_LIVE;
-	m->text = text->body;
-	text->body = NULL;
+	if (is_family(m, json, text))
+		return;
+	m->state = STATE_INVALID;
+	exposition_fini(&m->said);
+	json_decref(m->family.metrics);
+	m->family = (struct family){ 0 };
 }
 
 static int
@@ -81,10 +99,10 @@ gather(struct gathering *g)
 
 		gets[2 * i] = (struct http_get){ .socket = socket,
 						 .target = "/metrics.json",
-						 .most = MOST_ANSWER };
+						 .most = MOST_JSON };
 		gets[2 * i + 1] = (struct http_get){ .socket = socket,
 						     .target = "/metrics",
-						     .most = MOST_ANSWER };
+						     .most = MOST_TEXT };
 	}
 	http_run(gets, 2 * nr, GATHER_TIMEOUT_MS);
 	for (int i = 0; i < nr; i++) {
@@ -104,7 +122,7 @@ gathering_fini(struct gathering *g)
 {
 	for (int i = 0; i < g->nr; i++) {
 		json_decref(g->at[i].family.metrics);
-		free(g->at[i].text);
+		exposition_fini(&g->at[i].said);
 	}
 	free(g->at);
 	places_fini(&g->places);

@@ -4,6 +4,7 @@
  *
  * All are asked at once. Who does not answer within GATHER_TIMEOUT_MS is left out, and nobody
  * else is later for that. Answers are bounded. */
+#include "cli/exposition.h"
 #include "cli/family.h"
 
 enum { GATHER_TIMEOUT_MS = 1000 };
@@ -22,8 +23,8 @@ extern const char *const state_names[NR_STATES];
 struct member {
 	struct place *place;
 	enum state state;
-	struct family family; /* of a live one; else metrics is NULL */
-	char *text;           /* of a live one: /metrics; else NULL */
+	struct family family;   /* of a live one; else metrics is NULL */
+	struct exposition said; /* of a live one: /metrics; else empty */
 };
 
 struct gathering {

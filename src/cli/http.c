@@ -3,6 +3,7 @@
 #include "cli/text.h"
 #include <errno.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,14 @@ struct call {
 	struct text request, answer;
 	size_t sent;
 	int done;
+};
+
+/* All of them. */
+struct round {
+	struct call *calls;
+	struct pollfd *polls;
+	int nr;
+	size_t received; /* bytes of answers that were kept */
 };
 
 static long long
@@ -54,7 +63,9 @@ try_connect(struct call *c)
 	if (c->fd < 0)
 		c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd < 0) {
-		finish(c, -errno);
+		/* Others will give theirs back. */
+		if (errno != EMFILE && errno != ENFILE)
+			finish(c, -errno);
 		return;
 	}
 	snprintf(sa.sun_path, sizeof sa.sun_path, "/proc/self/fd/%d", c->get->socket);
@@ -80,21 +91,35 @@ send_request(struct call *c)
 		finish(c, -errno);
 }
 
+static bool
+is_too_long(const struct call *c, const struct round *r)
+{
+	size_t most = c->get->most ? c->get->most : HTTP_MOST_BYTES;
+
+	return c->answer.len > most || (r->received > HTTP_MOST_ALL &&
+					c->answer.len > HTTP_MOST_ALL / (size_t)r->nr);
+}
+
 static void
-receive_answer(struct call *c)
+receive_answer(struct call *c, struct round *r)
 {
 	char part[65536];
 	ssize_t n = recv(c->fd, part, sizeof part, 0);
 
 	if (n > 0) {
 		text_bytes(&c->answer, part, (size_t)n);
-		if (c->answer.len > (c->get->most ? c->get->most : HTTP_MOST_BYTES))
+		r->received += (size_t)n;
+		if (is_too_long(c, r)) {
+			r->received -= c->answer.len;
+			text_fini(&c->answer);
 			finish(c, -EMSGSIZE);
+		}
 	} else if (n == 0 && !c->answer.len) {
 		finish(c, -ECONNRESET);
 	} else if (n == 0) {
 		finish(c, 0);
 		http_parse(c->get, text_string(&c->answer), c->answer.len);
+		text_fini(&c->answer);
 	} else if (errno != EAGAIN && errno != EINTR) {
 		finish(c, -errno);
 	}
@@ -142,12 +167,13 @@ http_parse(struct http_get *get, const char *raw, size_t len)
 
 /* One round: waits for what can go on, at most `wait_ms`, and goes on with it. */
 static void
-round_of_calls(struct call *calls, struct pollfd *polls, int nr, long long wait_ms)
+go_round(struct round *r, long long wait_ms)
 {
+	struct pollfd *polls = r->polls;
 	int nr_polls = 0;
 
-	for (int i = 0; i < nr; i++) {
-		struct call *c = &calls[i];
+	for (int i = 0; i < r->nr; i++) {
+		struct call *c = &r->calls[i];
 
 		if (!c->done && !c->request.len)
 			try_connect(c);
@@ -163,8 +189,8 @@ round_of_calls(struct call *calls, struct pollfd *polls, int nr, long long wait_
 	}
 	if (poll(polls, (nfds_t)nr_polls, (int)wait_ms) <= 0)
 		return;
-	for (int i = 0, at = 0; i < nr && at < nr_polls; i++) {
-		struct call *c = &calls[i];
+	for (int i = 0, at = 0; i < r->nr && at < nr_polls; i++) {
+		struct call *c = &r->calls[i];
 
 		if (c->done || c->fd != polls[at].fd)
 			continue;
@@ -173,43 +199,44 @@ round_of_calls(struct call *calls, struct pollfd *polls, int nr, long long wait_
 		if (c->sent < c->request.len)
 			send_request(c);
 		else
-			receive_answer(c);
+			receive_answer(c, r);
 	}
 }
 
 static int
-nr_left(const struct call *calls, int nr)
+nr_left(const struct round *r)
 {
 	int left = 0;
 
-	for (int i = 0; i < nr; i++)
-		left += !calls[i].done;
+	for (int i = 0; i < r->nr; i++)
+		left += !r->calls[i].done;
 	return left;
 }
 
 void
 http_run(struct http_get *gets, int nr, int timeout_ms)
 {
-	struct call *calls = have(calloc((size_t)nr + 1, sizeof *calls));
-	struct pollfd *polls = have(calloc((size_t)nr + 1, sizeof *polls));
+	struct round r = { .nr = nr };
 	long long left, deadline = now_ms() + timeout_ms;
 
+	r.calls = have(calloc((size_t)nr + 1, sizeof *r.calls));
+	r.polls = have(calloc((size_t)nr + 1, sizeof *r.polls));
 	for (int i = 0; i < nr; i++) {
-		calls[i].get = &gets[i];
-		calls[i].fd = -1;
+		r.calls[i].get = &gets[i];
+		r.calls[i].fd = -1;
 		gets[i].status = 0;
 		gets[i].body = NULL;
 		gets[i].len = 0;
 		gets[i].peer = 0;
 	}
-	while (nr_left(calls, nr) && (left = deadline - now_ms()) > 0)
-		round_of_calls(calls, polls, nr, left);
+	while (nr_left(&r) && (left = deadline - now_ms()) > 0)
+		go_round(&r, left);
 	for (int i = 0; i < nr; i++) {
-		if (!calls[i].done)
-			finish(&calls[i], -ETIMEDOUT);
-		text_fini(&calls[i].request);
-		text_fini(&calls[i].answer);
+		if (!r.calls[i].done)
+			finish(&r.calls[i], -ETIMEDOUT);
+		text_fini(&r.calls[i].request);
+		text_fini(&r.calls[i].answer);
 	}
-	free(calls);
-	free(polls);
+	free(r.calls);
+	free(r.polls);
 }

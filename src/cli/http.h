@@ -9,7 +9,8 @@
 
 struct text;
 
-enum { HTTP_MOST_BYTES = 64 << 20 };
+/* Of one answer; and of all of them together: beyond, each may have its share of that. */
+enum { HTTP_MOST_BYTES = 64 << 20, HTTP_MOST_ALL = 128 << 20 };
 
 struct http_get {
 	int socket;         /* in: a descriptor of the socket's path, O_PATH */

@@ -89,9 +89,9 @@ static int
 run_streams(int argc, char **argv)
 {
 	const char *sort_name = NULL, *limit = NULL, *state = "open";
-	const struct option_value own[] = { { "--sort", &sort_name },
-					    { "--limit", &limit },
-					    { "--state", &state },
+	const struct option_value own[] = { { "--sort", &sort_name, NULL },
+					    { "--limit", &limit, NULL },
+					    { "--state", &state, NULL },
 					    { 0 } };
 	struct families families = { 0 };
 	enum listing_sort sort = BY_BACKPRESSURE;
