@@ -1,57 +1,32 @@
 /* weir run: starts a program with the library, or says why that cannot work. */
 #include "cli/cli.h"
-#include "cli/elf.h"
-#include "cli/program.h"
-#include "cli/text.h"
-#include <errno.h>
+#include "cli/launch.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
-#ifndef WEIR_LIBRARY /* the build says where it installs */
-#define WEIR_LIBRARY "/usr/local/lib/weir/libweir.so"
-#endif
-
-enum { END_NOT_EXECUTABLE = 126, END_NOT_FOUND = 127 }; /* as env(1) */
-
-static bool
+static void
 refuse(const char *what, const char *why)
 {
 	complain("run: %s %s", what, why);
-	return false;
 }
 
 /* ---- options ---- */
 
-/* A chunk's size, by the rules of the library's variables. */
 static bool
 is_chunk(const char *value)
 {
-	unsigned long n, unit = 1;
-	char *end;
+	long bytes;
 
-	if (*value < '0' || *value > '9')
-		return false;
-	n = strtoul(value, &end, 10);
-	if (*end == 'k' || *end == 'K')
-		unit = 1024;
-	else if (*end == 'm' || *end == 'M')
-		unit = 1048576;
-	if (unit > 1)
-		end++;
-	return !*end && n <= 1048576 / unit && (n == 0 || n * unit >= 1024);
+	return launch_chunk(value, &bytes);
 }
 
 static bool
 is_delay(const char *value)
 {
-	long n;
+	long us;
 
-	return number_read(value, 0, 1000000, &n);
+	return launch_delay(value, &us);
 }
 
 static bool
@@ -143,128 +118,13 @@ take_option(char **argv)
 	return words;
 }
 
-/* ---- the library ---- */
-
-static const char *
-library_path(void)
-{
-	const char *told = getenv("WEIR_LIB");
-
-	return told && *told ? told : WEIR_LIBRARY;
-}
-
-static bool
-library_good(const char *path)
-{
-	struct statvfs fs;
-	struct elf elf;
-	int ret = elf_read(path, &elf);
-
-	if (ret == -ENOEXEC || ret == -EBADMSG || (!ret && (!elf.ours || !elf.shared)))
-		return refuse(path,
-			      "is no library for this machine: install weir again");
-	if (ret < 0) {
-		complain("run: the library %s cannot be read (%s): install it, or say in "
-			 "WEIR_LIB where it is",
-			 path, strerror(-ret));
-		return false;
-	}
-	/* These part the entries of LD_PRELOAD, and there is no way to write them otherwise. */
-	if (strpbrk(path, ": \t\n"))
-		return refuse(
-			path,
-			"cannot be preloaded, as its path has a space or a colon: put "
-			"it elsewhere");
-	if (*path != '/')
-		return refuse(path, "must be named by a whole path");
-	if (statvfs(path, &fs) == 0 && fs.f_flag & ST_NOEXEC)
-		return refuse(path,
-			      "lies on a file system mounted noexec: put it elsewhere");
-	return true;
-}
-
-static bool
-same_file(const char *a, const char *b)
-{
-	struct stat x, y;
-
-	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-	       x.st_ino == y.st_ino;
-}
-
-/* Adds the library behind what is preloaded already: a sanitizer's has to come first. */
-static bool
-preload(const char *path)
-{
-	const char *old = getenv("LD_PRELOAD"), *slash;
-	struct text all = { 0 };
-	bool there = false, good = true;
-	char *copy = have(strdup(old ? old : "")), *rest = NULL;
-
-	for (char *s = strtok_r(copy, ": \t\n", &rest); s;
-	     s = strtok_r(NULL, ": \t\n", &rest)) {
-		slash = strrchr(s, '/');
-		there = there || same_file(s, path);
-		if (!same_file(s, path) &&
-		    strcmp(slash ? slash + 1 : s, "libweir.so") == 0) {
-			refuse(s,
-			       "is in LD_PRELOAD already, and is another library than this "
-			       "command's: unset LD_PRELOAD");
-			good = false;
-		}
-	}
-	free(copy);
-	if (!there) {
-		text_add(&all, "%s%s%s", old ? old : "", old && *old ? ":" : "", path);
-		if (setenv("LD_PRELOAD", text_string(&all), 1) < 0)
-			have(NULL);
-	}
-	text_fini(&all);
-	return good;
-}
-
-static bool
-enabled(void)
-{
-	static const char *const off[] = { "0", "off", "no", "false" };
-	const char *value = getenv("STREAM_ENABLED");
-
-	for (int i = 0; value && i < 4; i++)
-		if (strcasecmp(value, off[i]) == 0)
-			return refuse("STREAM_ENABLED",
-				      "is off in the environment: unset it");
-	return true;
-}
-
 /* ---- the verb ---- */
-
-/* Does not come back where the program starts. */
-static int
-start(const char *path, char **argv)
-{
-	execv(path, argv);
-	if (errno == ENOEXEC) {
-		/* As execvp does with what has no "#!". */
-		int nr = 0;
-		char **shell;
-
-		while (argv[nr])
-			nr++;
-		shell = have(calloc((size_t)nr + 2, sizeof(char *)));
-		shell[0] = (char[]){ "/bin/sh" };
-		shell[1] = have(strdup(path));
-		memcpy(shell + 2, argv + 1, (size_t)nr * sizeof(char *));
-		execv(shell[0], shell);
-	}
-	complain("run: %s: %s", path, strerror(errno));
-	return errno == ENOENT ? END_NOT_FOUND : END_NOT_EXECUTABLE;
-}
 
 static int
 run_run(int argc, char **argv)
 {
-	const char *library = library_path();
 	struct program program;
+	struct text preload = { 0 };
 	int i = 1, ret;
 
 	while (i < argc && argv[i][0] == '-' && strcmp(argv[i], "--") != 0) {
@@ -284,20 +144,14 @@ run_run(int argc, char **argv)
 		usage(&verb_run);
 		return END_REFUSED;
 	}
-	program_look(argv[i], &program);
-	if (program.obstacle != OBSTACLE_NONE) {
-		complain("run: %s", text_string(&program.why));
-		ret = program.obstacle == OBSTACLE_MISSING     ? END_NOT_FOUND
-		      : program.obstacle == OBSTACLE_FORBIDDEN ? END_NOT_EXECUTABLE
-							       : END_REFUSED;
-	} else if (!library_good(library) || !preload(library) || !enabled()) {
-		ret = END_REFUSED;
-	} else {
-		if (program.uring)
-			complain("run: %s uses io_uring: what it sends that way is not seen",
-				 program.path);
-		ret = start(program.path, argv + i);
+	ret = launch_look("run", argv[i], &program);
+	if (ret == END_FINE) {
+		launch_preload(true, &preload);
+		if (setenv("LD_PRELOAD", text_string(&preload), 1) < 0)
+			have(NULL);
+		ret = launch_exec("run", program.path, argv + i);
 	}
+	text_fini(&preload);
 	program_fini(&program);
 	return ret;
 }
