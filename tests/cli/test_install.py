@@ -15,6 +15,19 @@ def installed(tmp):
     return f"{tmp}/root"
 
 
+def files_are_where_people_look(tmp):
+    root = installed(tmp)
+    found = {}
+    for directory, _, names in os.walk(root):
+        for name in names:
+            found.setdefault(os.path.basename(directory), set()).add(name)
+    for directory, name in (("weir", "libweir.so"), ("bin", "weir"), ("pkgconfig", "weir.pc"),
+                            ("man1", "weir.1"), ("man7", "weir-metrics.7"), ("man8", "libweir.8"),
+                            ("completions", "weir"), ("site-functions", "_weir")):
+        assert name in found.get(directory, ()), (directory, name, found)
+    assert found["weir"] == {"libweir.so"}, found["weir"]
+
+
 def variable(name):
     done = subprocess.run(
         ["pkg-config", f"--variable={name}", "weir"], capture_output=True, text=True,
@@ -34,4 +47,4 @@ def pkg_config_names_what_is_preloaded(tmp):
 
 
 if __name__ == "__main__":
-    lib.run([pkg_config_names_what_is_preloaded])
+    lib.run([files_are_where_people_look, pkg_config_names_what_is_preloaded])
