@@ -1,12 +1,14 @@
-/* Several threads hold bytes, each on a stream of its own, when the process ends. */
+/* Several threads: each with a stream of its own when the process ends; two that read one. */
 #include "actor.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -99,7 +101,71 @@ many_end(int unused, char **args)
 	return 1;
 }
 
+/* ---- a thread that libc does not know ---- */
+
+#define NR_ROUNDS 8
+#define NR_LOOKS 100000
+#define ROOM (256 << 10) /* for its stack, and for what is thread-local */
+
+static atomic_int nr_ready, nr_done;
+
+/* At the same time as the other one; nothing is there. */
+static int
+look_often(void *stream)
+{
+	char byte;
+	int round = atomic_fetch_add(&nr_ready, 1) / 2 + 1;
+
+	while (atomic_load(&nr_ready) < 2 * round)
+		;
+	for (int i = 0; i < NR_LOOKS; i++)
+		recv(*(int *)stream, &byte, 1, MSG_DONTWAIT);
+	atomic_fetch_add(&nr_done, 1);
+	return 0;
+}
+
+/* As a language's runtime may make one: its thread-local data is all 0. */
+static int
+make_unknown(int *fd)
+{
+	int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+		    CLONE_SYSVSEM | CLONE_SETTLS;
+	char *area = mmap(NULL, 3 * ROOM, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void **tp = (void **)(area + 2 * ROOM);
+
+#ifdef __x86_64__
+	tp[0] = tp[2] = tp; /* the ABI's, and glibc's */
+#endif
+	return clone(look_often, area + ROOM, flags, fd, NULL, tp, NULL);
+}
+
+/* unknown-thread NR: two threads look again and again; then one reads so many records. */
+static int
+many_unknown(int fd, char **args)
+{
+	char record[8];
+
+	for (int i = 1; i <= NR_ROUNDS; i++) {
+		if (make_unknown(&fd) < 0) {
+			result("clone", -1);
+			return 1;
+		}
+		look_often(&fd);
+		while (atomic_load(&nr_done) < 2 * i)
+			;
+	}
+	say("looked");
+	for (int i = 0; i < atoi(args[0]); i++)
+		if (recv(fd, record, sizeof record, MSG_WAITALL) != sizeof record)
+			result("recv", -1);
+	say("read");
+	wait_for_harness();
+	return 0;
+}
+
 const struct command many_commands[] = {
 	{ "many", many_end, NOTHING },
+	{ "unknown-thread", many_unknown, TURN },
 	{ 0 },
 };

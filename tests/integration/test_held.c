@@ -111,6 +111,45 @@ held_writes_are_fewer_calls_to_the_kernel(void **state)
 	}
 }
 
+/* Where libc says that there is one thread, what threads share is counted without a lock: the calls, and
+ * who is reading a stream. So it must not be where another one was made past libc, or nothing would
+ * be read ahead any more, or what another thread is just reading. */
+static void
+a_thread_that_libc_does_not_know_is_one_more(void **state)
+{
+	const char *args[] = { "4000", NULL };
+	struct options options = { .half = PRELOADED,
+				   .kind = TCP_ACCEPT,
+				   .command = "unknown-thread",
+				   .args = args };
+	double saved = 0;
+	struct run run;
+
+	(void)state;
+	need_library();
+	if (harness_sanitized()) /* they want each made by pthread_create() */
+		skip();
+	run_start(&run, &options);
+	assert_true(run_until_log(&run, "looked", 20000));
+	scenario_send_records(&run, 0, 4000);
+	assert_true(run_until_log(&run, "read", 20000));
+	/* A snapshot may be as old as a second. */
+	for (int i = 0; i < 30 && saved < 2000; i++) {
+		char *body = metrics_get(&run, "/metrics", 5000);
+
+		assert_non_null(body);
+		saved = metrics_sum(body, "weir_app_read_size_bytes_count") -
+			metrics_sum(body, "weir_kernel_read_size_bytes_count");
+		free(body);
+		run_for(&run, 100);
+	}
+	if (saved < 2000)
+		fail_msg("of 4000 reads %g were saved", saved);
+	run_wake(&run);
+	assert_true(run_until_over(&run, 5000));
+	run_finish(&run);
+}
+
 /* What must never be held: a chunk size of 0, a delay of 0, no pool, switched off. */
 static void
 settings_that_hold_nothing_hold_nothing(void **state)
@@ -168,6 +207,7 @@ each_direction_has_its_chunk_size(void **state)
 static const struct CMUnitTest tests[] = {
 	CASE(small_writes_are_held_while_the_thread_computes),
 	CASE(held_writes_are_fewer_calls_to_the_kernel),
+	CASE(a_thread_that_libc_does_not_know_is_one_more),
 	CASE(settings_that_hold_nothing_hold_nothing),
 	CASE(each_direction_has_its_chunk_size),
 };
