@@ -160,6 +160,22 @@ scan(struct places *p, int root, const char *prefix, const char *dir,
 		closedir(stream);
 }
 
+/* /tmp/weir-UID is that user's, or somebody's who would have us look at what he likes. */
+static bool
+is_the_users(const char *dir)
+{
+	struct text own = { 0 };
+	struct stat st;
+	bool ret;
+
+	if (lstat(dir, &st) != 0)
+		return false;
+	text_add(&own, "/tmp/weir-%u", st.st_uid);
+	ret = strcmp(dir, text_string(&own)) == 0;
+	text_fini(&own);
+	return ret;
+}
+
 static void
 scan_defaults(struct places *p, int root)
 {
@@ -175,9 +191,11 @@ scan_defaults(struct places *p, int root)
 	}
 	scan(p, root, "", "/run/weir", &any, 0);
 	glob("/run/user/*/weir", GLOB_NOSORT, NULL, &found);
-	glob("/tmp/weir-*", GLOB_NOSORT | GLOB_APPEND, NULL, &found);
+	glob("/tmp/weir-[0-9]*", GLOB_NOSORT | GLOB_APPEND, NULL, &found);
 	for (size_t i = 0; i < found.gl_pathc; i++)
-		scan(p, root, "", found.gl_pathv[i], &any, 0);
+		if (strncmp(found.gl_pathv[i], "/tmp/", 5) != 0 ||
+		    is_the_users(found.gl_pathv[i]))
+			scan(p, root, "", found.gl_pathv[i], &any, 0);
 	globfree(&found);
 }
 
