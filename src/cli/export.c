@@ -69,17 +69,18 @@ run_export(int argc, char **argv)
 					    { 0 } };
 	int nr = options_read(&verb_export, argc, argv, NULL, own), ret;
 	struct exporter *exporter;
+	struct service service;
 
 	if (nr < 0)
 		return -1 - nr;
 	if (nr || (address && textfile))
 		return usage(&verb_export);
 	exporter = exporter_new(per_family);
+	service = (struct service){ exporter_answer, exporter_begin, exporter };
 	if (textfile)
 		ret = write_once(exporter, textfile);
 	else
-		ret = serve(address ? address : "127.0.0.1:9464", exporter_answer,
-			    exporter);
+		ret = serve(address ? address : "127.0.0.1:9464", &service);
 	exporter_free(exporter);
 	return ret;
 }
@@ -94,26 +95,7 @@ const struct verb verb_export = {
 	"                      collector, which wants a name that ends in .prom\n"
 	"  --per-family        each family's metrics, with the labels program, pid and socket\n"
 	"\n"
-	"  /                     a page to look at\n"
-	"  /metrics              Prometheus text or OpenMetrics, as Accept prefers\n"
-	"  /streams              of all families; ?sort=, limit= and state= as on a socket\n"
-	"  /buffer-pool-metrics  the sum of all pools\n"
-	"  /families             each socket that was found: live, dead, slow (no answer\n"
-	"                        within a second), invalid, or denied; and its /metrics.json\n"
-	"  /healthz              answers at once\n"
-	"\n"
-	"Without --per-family there is a sum for each program. What families counted that\n"
-	"ended stays in it as long as the exporter runs, so counters never fall; version,\n"
-	"configuration and start times make no sum. A family that does not answer properly\n"
-	"is left out, and counted in weir_export_families. All who ask within a second get\n"
-	"the same figures.\n"
-	"\n"
-	"As another user than the servers': what may not be asked is counted as denied, and\n"
-	"what lies below /proc/PID/root is not found. Servers with\n"
-	"STREAM_METRICS_SOCKET_MODE=0660 and their sockets in /run/weir can be asked by the\n"
-	"group weir.\n"
-	"\n"
-	"Exit status: 0 (also after SIGINT or SIGTERM), 1 where it cannot listen or write.\n",
+	"Exit status: 0, also after SIGINT or SIGTERM; 1 where it cannot listen or write.\n",
 	false,
 	run_export
 };

@@ -4,6 +4,7 @@
 #include "cli/gather.h"
 #include "cli/ledger.h"
 #include "cli/merge.h"
+#include "cli/seen.h"
 #include "cli/text.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -32,6 +33,7 @@ struct list {
 
 struct exporter {
 	pthread_mutex_t lock; /* held while families are asked: who waits gets the result */
+	struct seen seen;     /* L */
 	struct ledger *ledger;       /* L */
 	struct shared *newest;       /* L */
 	long long newest_ms;         /* L: its end */
@@ -65,7 +67,7 @@ get_locked(struct exporter *e)
 		put_locked(e->newest);
 		e->newest = have(calloc(1, sizeof *e->newest));
 		e->newest->refs = 1;
-		gather(&e->newest->gathering);
+		gather(&e->newest->gathering, &e->seen);
 		ledger_note(e->ledger, &e->newest->gathering);
 		/* From its end: else nobody could share one that took long. */
 		e->newest_ms = now_ms();
@@ -90,6 +92,7 @@ exporter_free(struct exporter *e)
 {
 	put_locked(e->newest);
 	ledger_free(e->ledger);
+	seen_fini(&e->seen);
 	for (int i = 0; i < NR_LISTS; i++) {
 		free(e->lists[i].query);
 		free(e->lists[i].body);
@@ -97,6 +100,16 @@ exporter_free(struct exporter *e)
 	pthread_mutex_destroy(&e->lock);
 	pthread_mutex_destroy(&e->list_lock);
 	free(e);
+}
+
+void
+exporter_begin(void *exporter)
+{
+	struct exporter *e = exporter;
+
+	pthread_mutex_lock(&e->lock);
+	put_locked(get_locked(e));
+	pthread_mutex_unlock(&e->lock);
 }
 
 static void

@@ -11,7 +11,9 @@ struct exporter;
 struct exporter *exporter_new(bool per_family);
 void exporter_free(struct exporter *);
 
-/* The `arg` of serve() is the exporter. */
+/* A first look, which takes the longest, and from which on counters of what ends are kept. */
+void exporter_begin(void *exporter);
+
 void exporter_answer(const struct question *, struct reply *, void *exporter);
 
 /* /metrics as node_exporter's textfile collector takes it; to be freed. */

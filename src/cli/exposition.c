@@ -1,4 +1,5 @@
 #include "cli/exposition.h"
+#include "cli/billionths.h"
 #include "cli/cli.h"
 #include "cli/text.h"
 #include <ctype.h>
@@ -12,8 +13,7 @@ enum {
 	MOST_LABELS = 8,
 	MOST_NAME = 128,
 	MOST_VALUE = 256, /* of a label */
-	MOST_HELP = 512,
-	DECIMALS = 9
+	MOST_HELP = 512
 };
 
 static const char *const suffixes[] = { "_bucket", "_sum", "_count", "" };
@@ -25,83 +25,6 @@ struct reader {
 	bool ours;      /* it is the library's */
 	int nr_samples; /* of it */
 };
-
-/* ---- numbers ---- */
-
-static bool
-exponent_read(const char *word, __int128 *value)
-{
-	long double number;
-	char *end;
-
-	/* strtold would take spaces, words and hexadecimals. */
-	if (word[strspn(word, "0123456789.eE+-")])
-		return false;
-	number = strtold(word, &end);
-	if (*end || !isfinite(number) || number >= 0x1p64L || number <= -0x1p64L)
-		return false;
-	*value = (__int128)(number * 1e9L + (number < 0 ? -0.5L : 0.5L));
-	return true;
-}
-
-bool
-billionths_read(const char *word, __int128 *value)
-{
-	const __int128 most = (__int128)1 << 64;
-	const char *s = word + (*word == '-' || *word == '+');
-	__int128 number = 0;
-	int decimals = 0;
-
-	if (!isdigit((unsigned char)*s))
-		return false;
-	for (; isdigit((unsigned char)*s) && number < most; s++)
-		number = number * 10 + (*s - '0');
-	if (number >= most)
-		return false;
-	if (*s == '.')
-		for (s++; isdigit((unsigned char)*s) && decimals < DECIMALS;
-		     s++, decimals++)
-			number = number * 10 + (*s - '0');
-	/* More decimals than the library has, or an exponent. */
-	if (*s)
-		return exponent_read(word, value);
-	for (; decimals < DECIMALS; decimals++)
-		number *= 10;
-	*value = *word == '-' ? -number : number;
-	return true;
-}
-
-void
-billionths_write(struct text *out, __int128 value)
-{
-	char digits[48], *at = digits + sizeof digits;
-	__int128 left = value < 0 ? -value : value;
-	int nr = 0;
-
-	/* From the last digit; zeros behind the point are none. */
-	for (*--at = '\0'; left || nr <= DECIMALS; left /= 10, nr++) {
-		int digit = (int)(left % 10);
-
-		if (nr == DECIMALS && *at)
-			*--at = '.';
-		if (digit || *at || nr >= DECIMALS)
-			*--at = (char)('0' + digit);
-	}
-	text_add(out, "%s%s", value < 0 ? "-" : "", at);
-}
-
-void
-label_escape(struct text *out, const char *value)
-{
-	for (; *value; value++) {
-		if (*value == '\n')
-			text_bytes(out, "\\n", 2);
-		else if (*value == '"' || *value == '\\')
-			text_add(out, "\\%c", *value);
-		else
-			text_bytes(out, value, 1);
-	}
-}
 
 /* ---- words ---- */
 
@@ -385,106 +308,6 @@ sample_read(struct reader *r, char *line)
 
 /* ---- all of it ---- */
 
-int
-sample_compare(const struct sample *x, const struct sample *y)
-{
-	int labels = strcmp(x->labels, y->labels);
-
-	if (labels)
-		return labels;
-	if (x->part != y->part)
-		return x->part < y->part ? -1 : 1;
-	return (x->bound > y->bound) - (x->bound < y->bound);
-}
-
-/* Between samples of two expositions, or of one. */
-static int
-compare(const struct exposition *e, const struct sample *x, const struct exposition *f,
-	const struct sample *y)
-{
-	const struct metric *m = &e->metrics[x->metric], *n = &f->metrics[y->metric];
-	int names = strcmp(m->name, n->name);
-
-	if (names)
-		return names;
-	return m->type != n->type ? (int)m->type - (int)n->type : sample_compare(x, y);
-}
-
-static int
-by_metric(const void *a, const void *b, void *exposition)
-{
-	return compare(exposition, a, exposition, b);
-}
-
-/* A histogram's samples of one set of labels: buckets that end in +Inf and never fall, a sum, and
- * a count which is the last bucket. Their number, or 0: they are none. `bounds`: what they say. */
-static int
-histogram_check(const struct sample *s, int left, struct text *bounds)
-{
-	int nr = 0;
-
-	for (; nr < left && s[nr].part == PART_BUCKET; nr++) {
-		if (nr && s[nr].value < s[nr - 1].value)
-			return 0;
-		text_add(bounds, "%s%s", nr ? "," : "", s[nr].le);
-	}
-	if (!nr || isfinite(s[nr - 1].bound) || left < nr + 2)
-		return 0;
-	if (s[nr].part != PART_SUM || s[nr + 1].part != PART_COUNT ||
-	    s[nr + 1].value != s[nr - 1].value ||
-	    strcmp(s[nr].labels, s[nr - 1].labels) != 0 ||
-	    strcmp(s[nr + 1].labels, s[nr - 1].labels) != 0)
-		return 0;
-	return nr + 2;
-}
-
-/* All sets of labels of the metric whose samples are at `s`. */
-static bool
-histograms_check(struct metric *m, const struct sample *s, int left)
-{
-	struct text bounds = { 0 };
-
-	for (int at = 0, nr; at < left; at += nr) {
-		text_clear(&bounds);
-		nr = histogram_check(s + at, left - at, &bounds);
-		if (!nr || (*m->bounds && strcmp(m->bounds, bounds.at) != 0)) {
-			text_fini(&bounds);
-			return false;
-		}
-		if (!*m->bounds) {
-			m->bounds = bounds.at;
-			bounds = (struct text){ 0 };
-		}
-	}
-	text_fini(&bounds);
-	return true;
-}
-
-static bool
-whole_check(struct exposition *e)
-{
-	/* As names are compared from now on. */
-	for (int i = 0; i < e->nr_metrics; i++)
-		if (e->metrics[i].type == TYPE_COUNTER &&
-		    ends_in(e->metrics[i].name, "_total"))
-			*strrchr(e->metrics[i].name, '_') = '\0';
-	qsort_r(e->samples, (size_t)e->nr_samples, sizeof *e->samples, by_metric, e);
-	for (int i = 1; i < e->nr_samples; i++)
-		if (by_metric(&e->samples[i - 1], &e->samples[i], e) == 0)
-			return false;
-	for (int i = 0, nr; i < e->nr_samples; i += nr) {
-		struct metric *m = &e->metrics[e->samples[i].metric];
-
-		for (nr = 1; i + nr < e->nr_samples; nr++)
-			if (e->samples[i + nr].metric != e->samples[i].metric)
-				break;
-		if (m->type == TYPE_HISTOGRAM &&
-		    !histograms_check(m, &e->samples[i], nr))
-			return false;
-	}
-	return true;
-}
-
 static bool
 is_utf8(const char *text, size_t len)
 {
@@ -515,7 +338,7 @@ exposition_read(struct exposition *e, char *text, size_t len)
 	}
 	e->samples = have(
 		realloc(e->samples, ((size_t)e->nr_samples + 1) * sizeof *e->samples));
-	return whole_check(e);
+	return exposition_settle(e);
 }
 
 void
@@ -528,35 +351,4 @@ exposition_fini(struct exposition *e)
 	free(e->samples);
 	free(e->text);
 	*e = (struct exposition){ 0 };
-}
-
-bool
-exposition_value(const struct exposition *e, const char *name, __int128 *value)
-{
-	for (int i = 0; i < e->nr_samples; i++)
-		if (!*e->samples[i].labels &&
-		    strcmp(e->metrics[e->samples[i].metric].name, name) == 0) {
-			*value = e->samples[i].value;
-			return true;
-		}
-	return false;
-}
-
-bool
-exposition_grew(const struct exposition *before, const struct exposition *after)
-{
-	for (int i = 0, k = 0; i < before->nr_samples; i++) {
-		const struct sample *old = &before->samples[i], *new;
-
-		if (before->metrics[old->metric].type == TYPE_GAUGE)
-			continue;
-		while (k < after->nr_samples &&
-		       compare(after, &after->samples[k], before, old) < 0)
-			k++;
-		new = &after->samples[k];
-		if (k == after->nr_samples || compare(after, new, before, old) != 0 ||
-		    new->value < old->value)
-			return false;
-	}
-	return true;
 }

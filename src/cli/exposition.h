@@ -45,6 +45,9 @@ struct exposition {
 bool exposition_read(struct exposition *, char *text, size_t len);
 void exposition_fini(struct exposition *);
 
+/* Sorts the samples; false: there are two alike, or a histogram is none. */
+bool exposition_settle(struct exposition *);
+
 /* The value of the metric's only sample; false: it has none, or labels. */
 bool exposition_value(const struct exposition *, const char *name, __int128 *value);
 
@@ -53,13 +56,4 @@ bool exposition_grew(const struct exposition *before, const struct exposition *a
 
 /* The order of samples of one metric. */
 int sample_compare(const struct sample *, const struct sample *);
-
-/* A decimal number below 2^64 in billionths; false: it is none. */
-bool billionths_read(const char *word, __int128 *value);
-
-/* Adds a label's value as it is written. */
-struct text;
-void label_escape(struct text *, const char *value);
-/* Adds a number as it is written: 12, 0.5 */
-void billionths_write(struct text *, __int128 value);
 #endif

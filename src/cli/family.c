@@ -208,7 +208,7 @@ meet_all(struct families *f, bool loud)
 void
 families_find(struct families *f, bool loud)
 {
-	places_find(&f->places);
+	places_find(&f->places, NULL);
 	meet_all(f, loud);
 }
 

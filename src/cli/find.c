@@ -1,6 +1,7 @@
 #include "cli/find.h"
 #include "cli/cli.h"
 #include "cli/proc.h"
+#include "cli/seen.h"
 #include "cli/text.h"
 #include <ctype.h>
 #include <dirent.h>
@@ -207,8 +208,9 @@ struct search {
 	int root;        /* the process's */
 	char prefix[32]; /* /proc/PID/root, "" where that is ours */
 	struct text unix_sockets;
-	struct text inodes; /* " 12 34 " of the sockets it has open */
-	bool found;
+	struct text inodes;        /* " 12 34 " of the sockets it has open */
+	struct seen_process *seen; /* NULL: nothing is remembered */
+	int nr_listening;          /* that were found */
 };
 
 static void
@@ -232,8 +234,31 @@ add_listening(struct search *s, char *path)
 		return;
 	path[len - suffix] = '\0';
 	text_add(&shown, "%s%s", s->prefix, path);
-	if (add_below(s->places, s->root, path, text_string(&shown), s->pid) == 0)
-		s->found = true;
+	if (add_below(s->places, s->root, path, text_string(&shown), s->pid) == 0) {
+		s->nr_listening++;
+		if (s->seen) {
+			/* One of several would hide the others. */
+			free(s->seen->path);
+			s->seen->path = s->nr_listening == 1 ? have(strdup(path)) : NULL;
+		}
+	}
+	text_fini(&shown);
+}
+
+/* The socket where it was the last time. */
+static void
+look_where_it_was(struct search *s)
+{
+	struct text shown = { 0 };
+
+	text_add(&shown, "%s%s", s->prefix, s->seen->path);
+	if (add_below(s->places, s->root, s->seen->path, text_string(&shown), s->pid) ==
+	    0) {
+		s->nr_listening++;
+	} else {
+		free(s->seen->path);
+		s->seen->path = NULL;
+	}
 	text_fini(&shown);
 }
 
@@ -290,13 +315,33 @@ same_root(pid_t pid, int root)
 	       its.st_ino == ours.st_ino;
 }
 
+/* What it takes to tell that a process is of no family is remembered. */
+static bool
+maps_library(struct search *s, struct seen *seen)
+{
+	static const char library[] = "libweir.so";
+
+	if (!seen)
+		return proc_maps(s->pid, library);
+	s->seen = seen_get(seen, s->pid);
+	if (s->seen && seen_wants_maps(s->seen))
+		seen_maps(s->seen, proc_maps(s->pid, library));
+	return s->seen && s->seen->maps;
+}
+
+struct round {
+	struct places *places;
+	struct seen *seen;
+};
+
 static void
 look_at(pid_t pid, void *arg)
 {
-	struct search s = { .places = arg, .pid = pid };
+	const struct round *round = arg;
+	struct search s = { .places = round->places, .pid = pid };
 	char root[32];
 
-	if (!proc_maps(pid, "libweir.so"))
+	if (!maps_library(&s, round->seen))
 		return;
 	snprintf(root, sizeof root, "/proc/%d/root", (int)pid);
 	s.root = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -304,8 +349,14 @@ look_at(pid_t pid, void *arg)
 		return;
 	if (!same_root(pid, s.root))
 		snprintf(s.prefix, sizeof s.prefix, "%s", root);
-	look_at_table(&s);
-	if (!s.found)
+	if (s.seen && s.seen->path)
+		look_where_it_was(&s);
+	if (!s.nr_listening && (!s.seen || seen_wants_look(s.seen))) {
+		look_at_table(&s);
+		if (s.seen && !s.nr_listening)
+			seen_nothing(s.seen);
+	}
+	if (!s.nr_listening)
 		look_where_told(&s);
 	close(s.root);
 	text_fini(&s.unix_sockets);
@@ -313,8 +364,9 @@ look_at(pid_t pid, void *arg)
 }
 
 void
-places_find(struct places *p)
+places_find(struct places *p, struct seen *seen)
 {
+	struct round round = { p, seen };
 	int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct rlimit limit;
 
@@ -327,7 +379,9 @@ places_find(struct places *p)
 		scan_defaults(p, root);
 		close(root);
 	}
-	proc_each(look_at, p);
+	if (seen)
+		seen_begin(seen);
+	proc_each(look_at, &round);
 }
 
 void

@@ -26,7 +26,10 @@ struct places {
 	int nr, cap;
 };
 
-void places_find(struct places *);
+struct seen;
+
+/* `seen` is what is remembered of processes from one call to the next; NULL: nothing. */
+void places_find(struct places *, struct seen *);
 
 /* The socket at a path that the user gave. 0 or -errno; -ENOTSOCK. */
 int places_add(struct places *, const char *path);

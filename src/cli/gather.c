@@ -83,14 +83,14 @@ by_program_and_pid(const void *a, const void *b)
 }
 
 void
-gather(struct gathering *g)
+gather(struct gathering *g, struct seen *seen)
 {
 	double began = seconds_of(CLOCK_MONOTONIC);
 	struct http_get *gets;
 	int nr;
 
 	*g = (struct gathering){ 0 };
-	places_find(&g->places);
+	places_find(&g->places, seen);
 	nr = g->nr = g->places.nr;
 	g->at = have(calloc((size_t)nr + 1, sizeof *g->at));
 	gets = have(calloc(2 * (size_t)nr + 1, sizeof *gets));

@@ -35,7 +35,10 @@ struct gathering {
 	long long timestamp; /* Unix milliseconds */
 };
 
-void gather(struct gathering *);
+struct seen;
+
+/* `seen` is what is remembered from one gathering to the next. */
+void gather(struct gathering *, struct seen *seen);
 void gathering_fini(struct gathering *);
 
 int gathering_count(const struct gathering *, enum state);

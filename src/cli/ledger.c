@@ -58,10 +58,23 @@ ledger_free(struct ledger *l)
 }
 
 static void
+escape(struct text *out, const char *value)
+{
+	for (; *value; value++) {
+		if (*value == '\n')
+			text_bytes(out, "\\n", 2);
+		else if (*value == '"' || *value == '\\')
+			text_add(out, "\\%c", *value);
+		else
+			text_bytes(out, value, 1);
+	}
+}
+
+static void
 add_label(struct text *group, const char *name, const char *value)
 {
 	text_add(group, "%s%s=\"", group->len ? "," : "", name);
-	label_escape(group, value);
+	escape(group, value);
 	text_add(group, "\"");
 }
 

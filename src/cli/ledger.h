@@ -13,6 +13,8 @@
 
 enum { MOST_KEPT = 200000 };
 
+struct text;
+
 struct ledger;
 
 /* per_family: nothing is summed, and what ended is forgotten. */

@@ -16,7 +16,7 @@
 #include <pthread.h>
 
 enum {
-	MOST_CONNECTIONS = 128,
+	MOST_CONNECTIONS = 512,
 	IDLE_S = 5,  /* that a client may neither send nor take anything */
 	WHOLE_S = 30 /* of a connection, however busy its client keeps it */
 };
@@ -30,11 +30,6 @@ static struct {
 		time_t since;
 	} at[MOST_CONNECTIONS];
 } connections = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-struct service {
-	void (*answer)(const struct question *, struct reply *, void *);
-	void *arg;
-};
 
 static time_t
 now_s(void)
@@ -268,10 +263,8 @@ wait_for_the_end(const sigset_t *ends)
 }
 
 int
-serve(const char *address,
-      void (*answer)(const struct question *, struct reply *, void *), void *arg)
+serve(const char *address, const struct service *service)
 {
-	struct service service = { answer, arg };
 	struct MHD_Daemon *daemon;
 	int status, listener = open_listener(address, &status);
 	sigset_t ends;
@@ -287,9 +280,9 @@ serve(const char *address,
 	daemon = MHD_start_daemon(
 		MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_THREAD_PER_CONNECTION |
 			MHD_USE_POLL | MHD_USE_ITC | MHD_USE_ERROR_LOG,
-		0, NULL, NULL, answer_request, &service, MHD_OPTION_EXTERNAL_LOGGER,
-		say_nothing, NULL, MHD_OPTION_LISTEN_SOCKET, listener,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)MOST_CONNECTIONS,
+		0, NULL, NULL, answer_request, (void *)service,
+		MHD_OPTION_EXTERNAL_LOGGER, say_nothing, NULL, MHD_OPTION_LISTEN_SOCKET,
+		listener, MHD_OPTION_CONNECTION_LIMIT, (unsigned)MOST_CONNECTIONS,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S,
 		MHD_OPTION_NOTIFY_CONNECTION, note_connection, NULL, MHD_OPTION_END);
 	if (!daemon) {
@@ -298,18 +291,17 @@ serve(const char *address,
 		return END_FAILED;
 	}
 	say_where(listener);
+	service->begin(service->arg);
 	wait_for_the_end(&ends);
 	MHD_stop_daemon(daemon);
 	return END_FINE;
 }
 #else
 int
-serve(const char *address,
-      void (*answer)(const struct question *, struct reply *, void *), void *arg)
+serve(const char *address, const struct service *service)
 {
 	(void)address;
-	(void)answer;
-	(void)arg;
+	(void)service;
 	complain("this weir was built without libmicrohttpd and cannot serve: use "
 		 "--textfile, or build it again with Debian's libmicrohttpd-dev");
 	return END_FAILED;

@@ -22,8 +22,13 @@ struct reply {
 	size_t len;
 };
 
+struct service {
+	void (*answer)(const struct question *, struct reply *, void *arg);
+	void (*begin)(void *arg); /* called once, when it listens */
+	void *arg;
+};
+
 /* Takes "ADDR:PORT" apart, for an IPv6 address "[ADDR]:PORT", listens there and answers until
  * SIGINT or SIGTERM. An exit status; a place that cannot be had is complained of. */
-int serve(const char *address,
-	  void (*answer)(const struct question *, struct reply *, void *), void *arg);
+int serve(const char *address, const struct service *);
 #endif

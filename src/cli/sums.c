@@ -1,4 +1,5 @@
 #include "cli/sums.h"
+#include "cli/billionths.h"
 #include "cli/cli.h"
 #include "cli/text.h"
 #include <stdlib.h>

@@ -26,13 +26,13 @@ SINGLE = ("weir_build_info", "weir_config_chunk_size_bytes", "weir_config_flush_
 class Exporter:
     """weir export on a port of the kernel's choice; it sees what `env` leads to."""
 
-    def __init__(self, *args, env=None, command=(lib.WEIR,)):
+    def __init__(self, *args, env=None, command=(lib.WEIR,), address="127.0.0.1"):
         self.process = subprocess.Popen(
-            [*command, "export", "--listen", "127.0.0.1:0", *args],
+            [*command, "export", "--listen", f"{address}:0", *args],
             env=env or lib.clean_environment(), stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE, text=True)
         said = self.process.stderr.readline()
-        assert said.startswith("weir: serving http://127.0.0.1:"), said
+        assert said.startswith(f"weir: serving http://{address}:"), said
         self.place = said.split()[-1].rstrip("/")
 
     def get(self, path, method="GET", **headers):
@@ -517,6 +517,16 @@ def what_it_answers(_):
         assert exporter.get("/streams?limit=99999999999999999999")[0] == 200
 
 
+def an_ipv6_address(_):
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+    except OSError as no:
+        raise lib.Skip(f"no IPv6 here: {no}") from no
+    with Exporter(address="[::1]") as exporter:
+        assert exporter.json("/healthz")["status"] == "ok"
+
+
 def how_it_ends(_):
     for how in (signal.SIGTERM, signal.SIGINT):
         with Exporter() as exporter:
@@ -539,4 +549,4 @@ if __name__ == "__main__":
     lib.run([families_streams_and_pool, fifty_families, configuration_per_family,
              pid_namespaces_stay_apart, counters_never_fall, a_counter_that_falls_begins_anew,
              hostile_families, many_ask_at_once, a_file_for_node_exporter, another_user,
-             what_it_answers, how_it_ends])
+             what_it_answers, an_ipv6_address, how_it_ends])

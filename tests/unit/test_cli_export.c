@@ -1,6 +1,7 @@
 /* cli/exposition, sums and accept: what families say is read strictly, added up exactly, and
  * written so that Prometheus takes it. */
 #include "cli/accept.h"
+#include "cli/billionths.h"
 #include "cli/exposition.h"
 #include "cli/sums.h"
 #include "cli/text.h"
