@@ -229,7 +229,7 @@ list_streams(struct exporter *e, const struct merge_query *query, const char *ta
 	s = get_locked(e);
 	pthread_mutex_unlock(&e->lock);
 	docs = have(calloc((size_t)s->gathering.nr + 1, sizeof(json_t *)));
-	gathering_ask(&s->gathering, target, docs);
+	gathering_ask(&s->gathering, query->socket, target, docs);
 	body = dump(merge_streams(&s->gathering, docs, query));
 	for (int i = 0; i < s->gathering.nr; i++)
 		json_decref(docs[i]);
@@ -244,40 +244,43 @@ static void
 answer_streams(struct exporter *e, const struct question *question, struct reply *reply)
 {
 	struct merge_query query;
-	struct text target = { 0 };
+	struct text target = { 0 }, key = { 0 };
 	struct list *list = NULL;
 
-	if (!merge_query_read(&query, question->sort, question->state, question->limit)) {
+	if (!merge_query_read(&query, question->sort, question->state, question->limit,
+			      question->socket)) {
 		set_error(reply, 400,
 			  "400 Bad Request: sort=bytes|backpressure|blocked|age, "
-			  "state=open|closed, limit=N\n");
+			  "state=open|closed, limit=N, socket=PATH\n");
 		return;
 	}
 	merge_query_write(&query, &target);
+	text_add(&key, "%s %s", target.at, query.socket ? query.socket : "");
 	pthread_mutex_lock(&e->list_lock);
 	for (struct list *l = e->lists; l < e->lists + NR_LISTS; l++) {
-		if (l->query && strcmp(l->query, target.at) == 0) {
+		if (l->query && strcmp(l->query, key.at) == 0) {
 			list = l;
 			break;
 		}
 		if (!list || l->at_ms < list->at_ms)
 			list = l;
 	}
-	if (!list->query || strcmp(list->query, target.at) != 0 ||
+	if (!list->query || strcmp(list->query, key.at) != 0 ||
 	    now_ms() - list->at_ms >= SHARED_MS) {
 		free(list->query);
 		free(list->body);
 		list->body = list_streams(e, &query, target.at);
-		list->query = have(strdup(target.at));
+		list->query = have(strdup(key.at));
 		list->at_ms = now_ms();
 	}
 	set_json(reply, strdup(list->body));
 	pthread_mutex_unlock(&e->list_lock);
 	text_fini(&target);
+	text_fini(&key);
 }
 
-/* The scripts that the page came with are those that say this answer's word, which nobody can
- * know before. */
+/* The script and the style that the page came with are those that say this answer's word, which
+ * nobody can know before. */
 static void
 answer_page(struct reply *reply)
 {
@@ -300,10 +303,11 @@ answer_page(struct reply *reply)
 	}
 	text_bytes(&page, at, (size_t)(web_page_end - at));
 	text_add(&policy,
-		 "default-src 'none'; script-src 'nonce-%s'; style-src 'unsafe-inline'; "
+		 "default-src 'none'; script-src 'nonce-%s'; style-src 'nonce-%s'; "
 		 "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-		 "frame-ancestors 'none'",
-		 nonce);
+		 "frame-ancestors 'none'; require-trusted-types-for 'script'; "
+		 "trusted-types 'none'",
+		 nonce, nonce);
 	set_body(reply, 200, "text/html; charset=utf-8", page.at);
 	reply->policy = policy.at;
 }

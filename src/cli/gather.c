@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "cli/http.h"
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -53,6 +54,43 @@ is_family(struct member *m, const struct http_get *json, struct http_get *text)
 				(__int128)1000000;
 }
 
+/* An infinite bound is null, which JSON has no number for. */
+static json_t *
+histogram_json(const struct exposition *said, const char *name)
+{
+	json_t *bounds = json_array(), *counts = json_array();
+
+	for (int i = 0; i < said->nr_samples; i++) {
+		const struct sample *s = &said->samples[i];
+
+		if (s->part != PART_BUCKET || *s->labels ||
+		    strcmp(said->metrics[s->metric].name, name) != 0)
+			continue;
+		json_array_append_new(bounds, isinf(s->bound) ? json_null()
+							      : json_real(s->bound));
+		json_array_append_new(counts, json_real((double)s->value / 1e9));
+	}
+	return json_pack("{s:o, s:o}", "le", bounds, "count", counts);
+}
+
+static void
+note_figures(struct member *m)
+{
+	static const char *const names[] = {
+		"weir_write_hold_seconds",     "weir_app_write_size_bytes",
+		"weir_app_read_size_bytes",    "weir_kernel_write_size_bytes",
+		"weir_kernel_read_size_bytes",
+	};
+	__int128 blocked = 0;
+
+	exposition_value(&m->said, "weir_streams_backpressured", &blocked);
+	m->blocked = (double)blocked / 1e9;
+	m->histograms = json_object();
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		json_object_set_new(m->histograms, names[i],
+				    histogram_json(&m->said, names[i]));
+}
+
 static void
 meet(struct member *m, const struct http_get *json, struct http_get *text)
 {
@@ -60,8 +98,10 @@ meet(struct member *m, const struct http_get *json, struct http_get *text)
 	if (json->error || text->error)
 		return;
 	m->state = STATE_LIVE;
-	if (is_family(m, json, text))
+	if (is_family(m, json, text)) {
+		note_figures(m);
 		return;
+	}
 	m->state = STATE_INVALID;
 	exposition_fini(&m->said);
 	json_decref(m->family.metrics);
@@ -122,6 +162,7 @@ gathering_fini(struct gathering *g)
 {
 	for (int i = 0; i < g->nr; i++) {
 		json_decref(g->at[i].family.metrics);
+		json_decref(g->at[i].histograms);
 		exposition_fini(&g->at[i].said);
 	}
 	free(g->at);
@@ -139,15 +180,27 @@ gathering_count(const struct gathering *g, enum state state)
 	return nr;
 }
 
+static bool
+is_shown_as(const struct member *m, const char *socket)
+{
+	json_t *shown = json_path(m->place->path);
+	bool ret = strcmp(json_string_value(shown), socket) == 0;
+
+	json_decref(shown);
+	return ret;
+}
+
 void
-gathering_ask(const struct gathering *g, const char *target, json_t **docs)
+gathering_ask(const struct gathering *g, const char *socket, const char *target,
+	      json_t **docs)
 {
 	struct http_get *gets = have(calloc((size_t)g->nr + 1, sizeof *gets));
 	int *whose = have(calloc((size_t)g->nr + 1, sizeof *whose)), nr = 0;
 
 	for (int i = 0; i < g->nr; i++) {
 		docs[i] = NULL;
-		if (g->at[i].state != STATE_LIVE)
+		if (g->at[i].state != STATE_LIVE ||
+		    (socket && !is_shown_as(&g->at[i], socket)))
 			continue;
 		whose[nr] = i;
 		gets[nr++] = (struct http_get){ .socket = g->at[i].place->fd,
@@ -164,24 +217,27 @@ gathering_ask(const struct gathering *g, const char *target, json_t **docs)
 	free(whose);
 }
 
+static json_t *
+member_json(const struct member *m)
+{
+	bool live = m->state == STATE_LIVE;
+
+	return json_pack("{s:s?, s:o, s:o, s:s, s:O?, s:o, s:O?}", "program",
+			 m->family.program, "pid",
+			 live ? json_integer(m->family.seen_pid) : json_null(),
+			 "socket", json_path(m->place->path), "state",
+			 state_names[m->state], "metrics", m->family.metrics, "blocked",
+			 live ? json_real(m->blocked) : json_null(), "histograms",
+			 m->histograms);
+}
+
 json_t *
 gathering_json(const struct gathering *g)
 {
 	json_t *list = json_array();
 
-	for (int i = 0; i < g->nr; i++) {
-		const struct member *m = &g->at[i];
-		bool live = m->state == STATE_LIVE;
-
-		json_array_append_new(
-			list,
-			json_pack("{s:s?, s:o, s:o, s:s, s:O?}", "program",
-				  live ? m->family.program : NULL, "pid",
-				  live ? json_integer(m->family.seen_pid) : json_null(),
-				  "socket", json_path(m->place->path), "state",
-				  state_names[m->state], "metrics",
-				  live ? m->family.metrics : json_null()));
-	}
+	for (int i = 0; i < g->nr; i++)
+		json_array_append_new(list, member_json(&g->at[i]));
 	return json_pack("{s:s, s:I, s:o}", "schema", "weir.families/1", "timestamp",
 			 (json_int_t)g->timestamp, "families", list);
 }

@@ -25,6 +25,9 @@ struct member {
 	enum state state;
 	struct family family;   /* of a live one; else metrics is NULL */
 	struct exposition said; /* of a live one: /metrics; else empty */
+	/* Taken from it. */
+	double blocked;
+	json_t *histograms;
 };
 
 struct gathering {
@@ -43,14 +46,18 @@ void gathering_fini(struct gathering *);
 
 int gathering_count(const struct gathering *, enum state);
 
-/* Asks the live ones for one more document; docs[i] is member i's, or NULL. */
-void gathering_ask(const struct gathering *, const char *target, json_t **docs);
+/* Asks the live ones for one more document, or only the one whose socket is shown as `socket`
+ * (NULL: all); docs[i] is member i's, or NULL. */
+void gathering_ask(const struct gathering *, const char *socket, const char *target,
+		   json_t **docs);
 
 /* The newer of `newest` and the document's timestamp, unless that lies in the future. */
 json_int_t gathering_newest(const struct gathering *, json_int_t newest,
 			    const json_t *doc);
 
-/* {"schema":"weir.families/1","timestamp":..,"families":[..]} */
+/* {"schema":"weir.families/1","timestamp":..,"families":[..]}: of each program, pid, socket,
+ * state; of the live ones their /metrics.json as `metrics`, how many streams are `blocked`, and
+ * `histograms` of hold times and sizes as {"le":[..,null],"count":[..]}. */
 json_t *gathering_json(const struct gathering *);
 /* /buffer-pool-metrics: the sum of all live ones. */
 json_t *gathering_pool(const struct gathering *);

@@ -7,9 +7,9 @@
 
 bool
 merge_query_read(struct merge_query *q, const char *sort, const char *state,
-		 const char *limit)
+		 const char *limit, const char *socket)
 {
-	*q = (struct merge_query){ NR_SORTS, NULL, -1 };
+	*q = (struct merge_query){ NR_SORTS, NULL, -1, socket };
 	if (sort && (q->sort = listing_sort_of(sort)) == NR_SORTS)
 		return false;
 	if (state && strcmp(state, "open") == 0)

@@ -144,6 +144,7 @@ answer_request(void *arg, struct MHD_Connection *connection, const char *url,
 		question.sort = in_query(connection, "sort");
 		question.state = in_query(connection, "state");
 		question.limit = in_query(connection, "limit");
+		question.socket = in_query(connection, "socket");
 		service->answer(&question, &reply, service->arg);
 	} else {
 		reply.body = have(strdup("405 Method Not Allowed\n"));

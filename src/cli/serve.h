@@ -10,8 +10,9 @@
 
 struct question {
 	const char *path;
-	const char *accept;               /* the header, NULL: none */
-	const char *sort, *state, *limit; /* of the query, NULL: not in it */
+	const char *accept; /* the header, NULL: none */
+	/* Of the query, NULL: not in it. */
+	const char *sort, *state, *limit, *socket;
 };
 
 struct reply {
