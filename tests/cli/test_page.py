@@ -2,14 +2,18 @@
 
 Screenshots stay in the build directory, in run/: page-*.png, and page.webp, which is what
 docs/page.webp was once."""
+import atexit
 import contextlib
+import functools
 import glob
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 
 import browser
@@ -21,17 +25,29 @@ ENTER, TAB = "\ue007", "\ue004"
 SHOTS = os.path.join(lib.BUILD, "run")
 
 
+@functools.cache
+def the_browser():
+    """One for all tests: it takes seconds to start."""
+    home = tempfile.mkdtemp(prefix="weir-cli.")
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    one = browser.Browser(home)
+    atexit.register(one.__exit__)
+    return one
+
+
 class Page:
-    """A browser that shows what an exporter says of the families under `tmp`."""
+    """What an exporter says of the families under `tmp`, in the browser."""
 
     def __init__(self, tmp):
         self.env = lib.clean_environment(XDG_RUNTIME_DIR=tmp)
-        self.browser = browser.Browser(tmp)
-        self.exporter = None
+        self.browser = the_browser()
+        self.exporter = Exporter(env=self.env)
         try:
-            self.exporter = Exporter(env=self.env)
             self.url = self.exporter.place + "/"
             self.look(1440, 900)
+            self.tell("Emulation.setScriptExecutionDisabled", value=False)
+            self.complaints()
+            self.requests()
             self.browser.open(self.url)
             lib.within(lambda: "as of" in self.text("state"))
         except BaseException:
@@ -83,9 +99,8 @@ class Page:
         return self
 
     def __exit__(self, *_):
-        if self.exporter:
-            self.exporter.__exit__()
-        self.browser.__exit__()
+        self.exporter.__exit__()
+        self.browser.open("about:blank")
 
 
 class Load:
