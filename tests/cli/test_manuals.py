@@ -21,7 +21,7 @@ class Manual:
     def __init__(self, name):
         self.sections = {}
         self.lines = {}
-        with open(os.path.join(lib.BUILD, "docs/man", name), encoding="utf-8") as f:
+        with open(os.path.join(lib.BUILD, "man", name), encoding="utf-8") as f:
             for line in f.read().splitlines():
                 if line.startswith((".Sh ", ".Ss ")):
                     title = line[4:]
@@ -164,6 +164,13 @@ def documents(tmp, *targets):
         return [get(f"{tmp}/s", target) for target in targets]
 
 
+def exporters_own(tmp):
+    """What weir export says of itself, beside what families do."""
+    assert lib.weir("export", "--textfile", f"{tmp}/own.prom")[0] == 0
+    with open(f"{tmp}/own.prom", encoding="utf-8") as f:
+        return "".join(line for line in f if re.match("(# TYPE )?weir_export_", line))
+
+
 def families_labels_and_their_values(tmp):
     manual = Manual("weir-metrics.7")
     page = {}
@@ -173,6 +180,7 @@ def families_labels_and_their_values(tmp):
             if name and text.split()[0].strip(",.") in ("Counter", "Gauge", "Histogram"):
                 page[name[1]] = (text.split()[0].strip(",.").lower(), name[2] or "")
     [text] = documents(tmp, "/metrics")
+    text += exporters_own(tmp)
     types = dict(re.findall(r"^# TYPE (\w+) (\w+)", text, re.M))
     labels, values = {}, {}
     for name, inside in re.findall(r"^(\w+)(?:\{(.*)\})? ", text, re.M):
@@ -193,9 +201,8 @@ def families_labels_and_their_values(tmp):
         used.add(titles[0])
         agree(f"{label} of {name}", shown, manual.words(titles[0], "Cm"))
     begin = list(manual.sections).index("LABELS") + 1
-    all_titles = list(manual.sections)[begin:list(manual.sections).index(
-        "FIELDS OF /metrics.json")]
-    agree("labels", used, all_titles)
+    end = list(manual.sections).index("FIELDS OF /metrics.json")
+    agree("labels", used, [*list(manual.sections)[begin:end], "state of weir_export_families"])
 
 
 def fields(value, name=""):
