@@ -114,12 +114,10 @@ def shells(tmp, with_bash_completion=False, **setup):
         if not os.path.exists(BASH_COMPLETION):
             raise lib.Skip("no bash-completion here")
         bash = f"source {BASH_COMPLETION}\n{bash}"
-    all_shells = [Bash(tmp, env, bash)]
-    if shutil.which("zsh"):
-        all_shells.append(Zsh(tmp, env, setup.get("zsh", "")))
-    else:
-        print("# no zsh here: bash alone")
-    return all_shells
+    yield Bash(tmp, env, bash)
+    if not shutil.which("zsh"):
+        raise lib.Skip("no zsh here; bash passed")
+    yield Zsh(tmp, env, setup.get("zsh", ""))
 
 
 def each(tmp, test, **how):
