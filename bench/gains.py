@@ -85,6 +85,9 @@ def subjects(filled):
         "Tcl, a reply of eleven flushed lines": Asked(servers.tcl_eleven, traced=40),
         "C, header and body in two writes": Asked(servers.two_write, traced=40),
         "WEBrick, chunked reply": Asked(servers.webrick, traced=40),
+        "Java, the JDK's HttpServer": Asked(servers.java_http, traced=40),
+        "bind9 over TCP, 1 client, 16 queries in flight":
+            Asked(servers.named, "-d", "16", traced=1600),
         "memcached, 1 client, 16 requests in flight":
             Asked(servers.memcached, "-d", "16", traced=1600),
         "memcached, 8 clients, 16 requests in flight each":
@@ -107,6 +110,8 @@ def subjects(filled):
     if filled:
         gain["PostgreSQL, COPY to the client (a reply is a row)"] = Benched(
             filled, postgres.copy_out, 800_000)
+        gain["PostgreSQL, logical replication (a reply is a row)"] = Benched(
+            filled, postgres.replicate, 200_000)
         off["PostgreSQL, pgbench -S"] = Benched(filled, postgres.pgbench, 10_000)
     return gain, off
 

@@ -50,7 +50,7 @@ class Postgres(lib.Server):
         argv = [binary("postgres"), "-D", self.data, "-p", str(self.port),
                 "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",
                 "-c", f"unix_socket_directories={directory}",
-                "-c", "autovacuum=off"]
+                "-c", "autovacuum=off", "-c", "wal_level=logical"]
         super().__init__(argv, f"127.0.0.1:{self.port}", preload, directory,
                          user=owner(), **kw)
 
@@ -117,3 +117,20 @@ def copy_out(server, rows):
     seconds, rows = time.monotonic() - start, ROWS * len(asked) // 2
     return {"replies": rows, "seconds": seconds, "rate": rows / seconds,
             "cpu": server.cpu() - before}
+
+
+def replicate(server, rows):
+    """Rows inserted before, streamed through a logical replication slot; a reply is a row."""
+    def sql(text):
+        return quiet(server.client("psql", "-q", "-X", "-A", "-t", "-c", text)).strip()
+    sql("SELECT pg_create_logical_replication_slot('bench', 'test_decoding')")
+    sql(f"CREATE TABLE streamed AS SELECT generate_series(1, {rows}) AS row")
+    end = sql("SELECT pg_current_wal_lsn()")
+    receive = [binary("pg_recvlogical"), "-h", "127.0.0.1", "-p", str(server.port), "-U",
+               "bench", "-d", "postgres", "-S", "bench", "-E", end, "--no-loop"]
+    before, start = server.cpu(), time.monotonic()
+    quiet([*receive, "--start", "-f", os.devnull])
+    seconds, cpu = time.monotonic() - start, server.cpu() - before
+    quiet([*receive[:-3], "--drop-slot"])
+    sql("DROP TABLE streamed")
+    return {"replies": rows, "seconds": seconds, "rate": rows / seconds, "cpu": cpu}

@@ -315,5 +315,58 @@ def mosquitto(directory, preload, **kw):
     return lib.Server(argv, f"127.0.0.1:{port}", preload, directory, **kw), None
 
 
+COMPILER = "/usr/share/java/ecj.jar"
+
+
+def java_http(directory, preload, **kw):
+    java = lib.tool("java", "openjdk-17-jre-headless")
+    if not os.path.exists(COMPILER):
+        raise lib.Missing(f"{COMPILER} is missing: apt-get install libecj-java")
+    postgres.quiet([java, "-cp", COMPILER, "org.eclipse.jdt.internal.compiler.batch.Main",
+                    "-11", "-d", directory, script("Hello.java")])
+    argv = [java, "-XX:+UseSerialGC", "-cp", directory, "Hello"]
+    return on_port(argv, preload, directory, **kw), lib.Load()
+
+
+NAMED = """\
+options {{
+	directory "{dir}";
+	pid-file none;
+	session-keyfile none;
+	listen-on port {port} {{ 127.0.0.1; }};
+	listen-on-v6 {{ none; }};
+	recursion no;
+	dnssec-validation no;
+	minimal-responses yes;
+}};
+controls {{ }};
+zone "example.com" {{ type primary; file "{dir}/zone"; }};
+"""
+ZONE = """\
+$TTL 60
+@ IN SOA ns hostmaster 1 60 60 60 60
+@ IN NS ns
+ns IN A 127.0.0.1
+"""
+
+
+def address_query():
+    """A DNS query over TCP for the address of ns.example.com, and the size of its answer."""
+    question = b"\2ns\7example\3com\0" + b"\0\1\0\1"
+    query = b"\0\1\0\0" + b"\0\1" + bytes(6) + question
+    answer = 16  # a pointer to the name, type, class, TTL, length, address
+    return len(query).to_bytes(2, "big") + query, 2 + len(query) + answer
+
+
+def named(directory, preload, **kw):
+    port = lib.free_port()
+    put(directory, "zone", ZONE)
+    conf = put(directory, "named.conf", NAMED.format(dir=directory, port=port))
+    argv = [lib.tool("named", "bind9"), "-g", "-n", "1", "-c", conf]
+    request, size = address_query()
+    server = lib.Server(argv, f"127.0.0.1:{port}", preload, directory, user="bind", **kw)
+    return server, lib.Load(request=request, reply_bytes=size)
+
+
 def postgresql(directory, preload, **kw):
     return postgres.make(directory, preload, **kw)
