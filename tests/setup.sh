@@ -27,6 +27,7 @@ test_packages=(
 	openssh-server openssl php-cli postgresql postgresql-contrib procps prometheus
 	puma python3-prometheus-client python3-pyte redis-server redis-tools rsync ruby
 	ruby-webrick shellcheck slapd socat squid stunnel4 tcl valgrind vsftpd wrk zsh
+	podman python3-kubernetes python3-yaml runc
 )
 
 case ${1:-} in
