@@ -20,6 +20,7 @@ EXAMPLES = os.path.normpath(os.path.join(HERE, "../../examples"))
 NAME = re.compile(r"(?<![\w:])(?:up|(?:scrape|weir|process)_[a-z0-9_]+)(?![\w:])")
 SELECTOR = re.compile(NAME.pattern + r"(?P<braces>\{[^}]*\})?")
 MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
+LEVEL = re.compile(r"\b(\w+):\w+:\w+")  # of a recorded one
 GROUPED = re.compile(r"\b(?:by|on|without|ignoring|group_left)\s*\(([^)]*)\)")
 PROMETHEUS_OWN = {"up", "scrape_duration_seconds", "scrape_samples_post_metric_relabeling"}
 
@@ -80,11 +81,6 @@ def running(port, *command, **how):
                 raise
 
 
-def need_exporter():
-    if lib.weir("help", "export")[0]:
-        raise lib.Skip("this weir has no export")
-
-
 @contextlib.contextmanager
 def exporter(*options, env=None):
     """weir export; yields its port."""
@@ -125,6 +121,8 @@ def asks_for(expression, known, added):
             if label in known[name] and not value.startswith("$"):
                 values = value.split("|") if how in ("=~", "!~") else [value]
                 assert set(values) <= known[name][label], f"{name}: {label} is never {value}"
+    for level in LEVEL.findall(expression):
+        allowed |= set(level.split("_"))
     for grouped in GROUPED.findall(expression):
         labels = {label.strip() for label in grouped.split(",") if label.strip()}
         assert labels <= allowed, f"no label {labels - allowed}: {expression}"

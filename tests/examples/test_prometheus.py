@@ -156,7 +156,6 @@ def scraped(tmp):
 
 def everything_finds_its_figures(tmp):
     common.need("prometheus")
-    common.need_exporter()
     with scraped(tmp) as (port, prometheus):
         known = common.labels_of(common.exported(port))
         for _, expr in rules("record") + rules("alert"):
