@@ -121,3 +121,21 @@ __sigsuspend(const sigset_t *mask)
 {
 	return sigsuspend(mask);
 }
+
+int
+aio_read64(struct aiocb64 *request)
+{
+	return aio_read((struct aiocb *)request);
+}
+
+int
+aio_write64(struct aiocb64 *request)
+{
+	return aio_write((struct aiocb *)request);
+}
+
+int
+lio_listio64(int mode, struct aiocb64 *const requests[], int nr, struct sigevent *event)
+{
+	return lio_listio(mode, (struct aiocb *const *)requests, nr, event);
+}

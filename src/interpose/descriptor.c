@@ -297,3 +297,11 @@ ioctl(int fd, ioctl_request request, ...)
 		ioctl_done(fd, request, arg);
 	return r;
 }
+
+int
+sockatmark(int fd)
+{
+	int at;
+
+	return ioctl(fd, SIOCATMARK, &at) < 0 ? -1 : at;
+}

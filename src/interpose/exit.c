@@ -56,3 +56,18 @@ __assert_fail(const char *what, const char *file, unsigned line, const char *fun
 	real.__assert_fail(what, file, line, function);
 	__builtin_unreachable();
 }
+
+void
+__assert(const char *what, const char *file, int line)
+{
+	__assert_fail(what, file, (unsigned)line, NULL);
+}
+
+void
+__assert_perror_fail(int err, const char *file, unsigned line, const char *function)
+{
+	real_ready();
+	life_quiesce_all(FLUSH_EXIT);
+	real.__assert_perror_fail(err, file, line, function);
+	__builtin_unreachable();
+}

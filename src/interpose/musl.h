@@ -14,8 +14,11 @@
 typedef int mmsg_flags;
 typedef unsigned long ioctl_request;
 #else
+#undef aio_read64
+#undef aio_write64
 #undef creat64
 #undef freopen64
+#undef lio_listio64
 #undef open64
 #undef openat64
 #undef sendfile64
@@ -30,6 +33,8 @@ int close_range(unsigned first, unsigned last, int flags);
 void closefrom(int first);
 int execveat(int dir, const char *path, char *const argv[], char *const envp[],
 	     int flags);
+int pthread_sigqueue(pthread_t thread, int sig, const union sigval value);
+int pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags);
 int tgkill(pid_t pid, pid_t tid, int sig);
 int epoll_pwait2(int epfd, struct epoll_event *events, int nr,
 		 const struct timespec *timeout, const sigset_t *mask);

@@ -12,6 +12,7 @@
  *
  * A name that this libc lacks answers ENOSYS.
  * Threads: any. Signals: safe once bound. */
+#include <aio.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -40,6 +41,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <wordexp.h>
 
 #include "interpose/musl.h"
 
@@ -60,6 +62,9 @@ int __vdprintf_chk(int fd, int flag, const char *format, va_list args);
 void __longjmp_chk(struct __jmp_buf_tag *env, int value) __attribute__((noreturn));
 void __assert_fail(const char *what, const char *file, unsigned line,
 		   const char *function) __attribute__((noreturn));
+void __assert_perror_fail(int err, const char *file, unsigned line,
+			  const char *function) __attribute__((noreturn));
+void backtrace_symbols_fd(void *const *addresses, int nr, int fd);
 int capset(void *header, const void *sets);
 
 /* Every name that is forwarded. Those that only differ in spelling (__read, open64: files have
@@ -82,13 +87,15 @@ int capset(void *header, const void *sets);
 	X(ioctl) X(open) X(openat) X(creat) X(pipe) X(pipe2) X(eventfd) \
 	X(timerfd_create) X(signalfd) X(memfd_create) X(epoll_create) \
 	X(epoll_create1) X(__open_2) X(__openat_2) \
+	X(aio_read) X(aio_write) X(lio_listio) X(backtrace_symbols_fd) \
 	X(fdopen) X(fclose) X(freopen) X(freopen64) X(fcloseall) X(vdprintf) \
 	X(__vdprintf_chk) \
 	X(fork) X(_Fork) X(vfork) X(clone) X(posix_spawn) X(posix_spawnp) \
 	X(posix_spawn_file_actions_adddup2) X(system) \
-	X(popen) X(daemon) X(forkpty) \
+	X(wordexp) X(popen) X(daemon) X(forkpty) \
 	X(execve) X(execv) X(execvp) X(execvpe) X(fexecve) X(execveat) \
 	X(exit) X(_exit) X(quick_exit) X(abort) X(__assert_fail) \
+	X(__assert_perror_fail) X(pthread_sigqueue) X(pidfd_send_signal) \
 	X(raise) X(kill) X(killpg) X(tgkill) X(pthread_kill) X(pthread_cancel) X(sigqueue) \
 	X(longjmp) X(_longjmp) X(siglongjmp) X(__longjmp_chk) \
 	X(prctl) X(unshare) X(setns) X(capset) X(syscall) \

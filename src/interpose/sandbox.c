@@ -20,8 +20,19 @@ sandbox_single_thread(void)
 		metrics_stop(false);
 }
 
-/* libc gives its threads the new identity; ours would keep the old one. No matter as long as the process
- * may have that back. */
+struct identity
+sandbox_identity_begin(void)
+{
+	struct identity was = { 0 };
+
+	if (entry_live()) {
+		life_quiesce_all(FLUSH_ORDER);
+		was = (struct identity){ getuid(), getgid() };
+	}
+	return was;
+}
+
+/* No matter what the helper threads have as long as the process may have that back. */
 static bool
 has_dropped_the_old_one(void)
 {
@@ -32,9 +43,10 @@ has_dropped_the_old_one(void)
 }
 
 int
-sandbox_identity(int result)
+sandbox_identity_end(struct identity was, int result)
 {
-	if (result == 0 && sys_thread_any() && entry_live() && has_dropped_the_old_one())
+	if (result == 0 && sys_thread_any() && entry_live() &&
+	    (was.user != getuid() || was.group != getgid() || has_dropped_the_old_one()))
 		sandbox_single_thread();
 	return result;
 }
@@ -42,8 +54,10 @@ sandbox_identity(int result)
 #define IDENTITY(name, parameters, arguments) \
 	int name parameters \
 	{ \
+		struct identity was; \
 		real_ready(); \
-		return sandbox_identity(real.name arguments); \
+		was = sandbox_identity_begin(); \
+		return sandbox_identity_end(was, real.name arguments); \
 	}
 
 IDENTITY(setuid, (uid_t u), (u))

@@ -25,6 +25,12 @@ raise(int sig)
 }
 
 int
+gsignal(int sig)
+{
+	return raise(sig);
+}
+
+int
 kill(pid_t pid, int sig)
 {
 	real_ready();
@@ -81,4 +87,21 @@ sigqueue(pid_t pid, int sig, const union sigval value)
 	if (is_self(pid))
 		may_end(sig);
 	return real.sigqueue(pid, sig, value);
+}
+
+int
+pthread_sigqueue(pthread_t thread, int sig, const union sigval value)
+{
+	real_ready();
+	may_end(sig);
+	return real.pthread_sigqueue(thread, sig, value);
+}
+
+/* Whose descriptor that is would have to be read in /proc. */
+int
+pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags)
+{
+	real_ready();
+	may_end(sig);
+	return real.pidfd_send_signal(pidfd, sig, info, flags);
 }

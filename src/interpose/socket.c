@@ -95,11 +95,15 @@ accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 }
 
 static int
-connected(int fd, int r)
+connected(int fd, const struct sockaddr *addr, int r)
 {
 	/* After EINTR the connect goes on as after EINPROGRESS. */
 	bool pending = r < 0 && (errno == EINPROGRESS || errno == EINTR);
 
+	if (r == 0 && addr->sa_family == AF_UNSPEC) {
+		entry_made(fd); /* no stream any more */
+		return r;
+	}
 	if ((r == 0 || pending) && entry_live())
 		stream_connected(fd);
 	return r;
@@ -117,7 +121,7 @@ connect(int fd, const struct sockaddr *addr, socklen_t len)
 	wait_blocking(&w, fd);
 	r = real.connect(fd, addr, len);
 	wait_end(&w, r);
-	return connected(fd, r);
+	return connected(fd, addr, r);
 }
 
 int

@@ -4,6 +4,8 @@
 #include "interpose/spawn.h"
 #include "interpose/entry.h"
 
+#include <string.h>
+
 pid_t
 spawn_forked(pid_t pid)
 {
@@ -184,16 +186,31 @@ posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *actions, int fd, in
 	return real.posix_spawn_file_actions_adddup2(actions, fd, copy);
 }
 
-int
-system(const char *command)
+/* The gate cannot stay closed: the call sleeps as long as the command runs, and may be cancelled. What
+ * the child inherits is shared from here on, so never held. */
+static void
+before_command(void)
 {
-	/* The gate cannot stay closed: this sleeps as long as the command runs, and may be
-	 * cancelled. What the child inherits is shared from here on, so never held. */
-	real_ready();
 	life_spawn_begin();
 	life_spawn_end();
 	entry_sleep();
+}
+
+int
+system(const char *command)
+{
+	real_ready();
+	before_command();
 	return real.system(command);
+}
+
+int
+wordexp(const char *words, wordexp_t *result, int flags)
+{
+	real_ready();
+	if (strpbrk(words, "`$") && !(flags & WRDE_NOCMD))
+		before_command();
+	return real.wordexp(words, result, flags);
 }
 
 FILE *

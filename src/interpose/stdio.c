@@ -1,16 +1,54 @@
-/* interpose/stdio: what stdio does to a descriptor, the library cannot see. So a stream that gets
- * a FILE is left alone, and a FILE's close is a close. */
+/* interpose/stdio: what libc itself does to a descriptor, the library cannot see. So a stream that gets
+ * a FILE, or is given to the threads of POSIX's asynchronous I/O, is left alone, and a FILE's close is a
+ * close. */
 #include "interpose/descriptor.h"
 #include "interpose/entry.h"
 #include "stream/writer.h"
 
-FILE *
-fdopen(int fd, const char *mode)
+static void
+leave(int fd)
 {
 	real_ready();
 	life_quiesce(fd, FLUSH_SHARE);
 	stream_leave(fd);
+}
+
+FILE *
+fdopen(int fd, const char *mode)
+{
+	leave(fd);
 	return real.fdopen(fd, mode);
+}
+
+void
+backtrace_symbols_fd(void *const *addresses, int nr, int fd)
+{
+	leave(fd);
+	real.backtrace_symbols_fd(addresses, nr, fd);
+}
+
+int
+aio_read(struct aiocb *request)
+{
+	leave(request->aio_fildes);
+	return real.aio_read(request);
+}
+
+int
+aio_write(struct aiocb *request)
+{
+	leave(request->aio_fildes);
+	return real.aio_write(request);
+}
+
+int
+lio_listio(int mode, struct aiocb *const requests[], int nr, struct sigevent *event)
+{
+	for (int i = 0; i < nr; i++)
+		if (requests[i])
+			leave(requests[i]->aio_fildes);
+	real_ready();
+	return real.lio_listio(mode, requests, nr, event);
 }
 
 /* The FILE's descriptor before libc closes it; -1: it has none, or nothing may be touched. */

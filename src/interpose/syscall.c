@@ -8,6 +8,7 @@
 #include "stream/reader.h"
 #include "stream/writer.h"
 
+#include <linux/aio_abi.h>
 #include <linux/futex.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -258,10 +259,12 @@ ends(long nr, const long a[6])
 	case SYS_exit_group:
 		entry_end();
 		return;
-	case SYS_tgkill:
 	case SYS_tkill:
-		if (a[nr == SYS_tgkill ? 2 : 1])
-			life_quiesce_all(FLUSH_EXIT);
+	case SYS_tgkill:
+	case SYS_rt_sigqueueinfo:
+	case SYS_rt_tgsigqueueinfo:
+	case SYS_pidfd_send_signal:
+		life_quiesce_all(FLUSH_EXIT);
 		return;
 	case SYS_seccomp:
 		if (a[0] == SECCOMP_SET_MODE_STRICT ||
@@ -303,14 +306,6 @@ made(long nr, const long a[6], long r)
 		break;
 	case SYS_pidfd_getfd:
 		entry_made((int)r);
-		break;
-	case SYS_setuid:
-	case SYS_setreuid:
-	case SYS_setresuid:
-	case SYS_setgid:
-	case SYS_setregid:
-	case SYS_setresgid:
-		sandbox_identity((int)r);
 	}
 	return r;
 }
@@ -332,6 +327,29 @@ forks(long nr, const long a[6])
 		return spawn_clone_begin(((const struct clone_args *)a[0])->flags);
 	}
 	return false;
+}
+
+static bool
+changes_identity(long nr)
+{
+	switch (nr) {
+	case SYS_setuid:
+	case SYS_setreuid:
+	case SYS_setresuid:
+	case SYS_setgid:
+	case SYS_setregid:
+	case SYS_setresgid:
+		return true;
+	}
+	return false;
+}
+
+static long
+change_identity(long nr, const long a[6])
+{
+	struct identity was = sandbox_identity_begin();
+
+	return sandbox_identity_end(was, (int)native(nr, a));
 }
 
 static long
@@ -358,6 +376,10 @@ order_rest(long nr, const long a[6])
 	case SYS_preadv2:
 	case SYS_pwritev2:
 		entry_order((int)a[0]);
+		return;
+	case SYS_io_submit:
+		for (long i = 0; i < a[1]; i++)
+			entry_order((int)((struct iocb **)a[2])[i]->aio_fildes);
 	}
 }
 
@@ -373,6 +395,8 @@ call(long nr, const long a[6])
 		return data(nr, a, s);
 	if (forks(nr, a))
 		return spawn_forked((pid_t)native(nr, a));
+	if (changes_identity(nr))
+		return change_identity(nr, a);
 	if (sleeps(nr, a))
 		entry_sleep();
 	order_rest(nr, a);

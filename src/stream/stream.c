@@ -19,6 +19,9 @@
 #define IPPROTO_MPTCP 262
 #endif
 
+/* 0, 1 and 2: stdin, stdout and stderr may be used by whoever calls printf or perror. */
+enum { NR_STANDARD = 3 };
+
 /* A read of less than this part of the chunk may be served from a borrow. */
 enum { SMALL = 8 };
 
@@ -174,6 +177,8 @@ open_stream(struct stream *s, enum role role)
 		stream_bypass(s->fd, BYPASS_NO_RECORD);
 	else if (bypass)
 		stream_bypass(s->fd, (enum bypass_reason)(bypass - 1));
+	else if (s->fd < NR_STANDARD && stream_private(s))
+		stream_leave(s->fd);
 }
 
 static void

@@ -282,7 +282,7 @@ void stream_close_end(int fd);
  * counted, too. */
 void stream_ended(void);
 
-/* The number has a duplicate from now on, or a stdio stream of its own (dup, fdopen). */
+/* The number has a duplicate from now on, or libc itself reads and writes it (dup, fdopen, aio_read). */
 void stream_leave(int fd);
 
 /* Leaves the stream alone for good, what is held having been flushed. */

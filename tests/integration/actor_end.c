@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -61,12 +62,17 @@ end_by_call(const char *how)
 		abort();
 	if (!strcmp(how, "assert"))
 		__assert_fail("held bytes leave", "actor", 1, "end_by_call");
+	if (!strcmp(how, "assert-perror"))
+		__assert_perror_fail(EIO, "actor", 1, "end_by_call");
+	if (!strcmp(how, "assert-plain"))
+		__assert("held bytes leave", "actor", 1);
 }
 
 static void
 end_by_signal(const char *how, int sig)
 {
 	union sigval value = { .sival_int = 0 };
+	siginfo_t info = { .si_signo = sig, .si_code = SI_QUEUE };
 
 	if (!strcmp(how, "raise"))
 		raise(sig);
@@ -86,6 +92,18 @@ end_by_signal(const char *how, int sig)
 		pthread_kill(pthread_self(), sig);
 	if (!strcmp(how, "sigqueue"))
 		sigqueue(getpid(), sig, value);
+	if (!strcmp(how, "gsignal"))
+		gsignal(sig);
+	if (!strcmp(how, "pthread_sigqueue"))
+		pthread_sigqueue(pthread_self(), sig, value);
+	if (!strcmp(how, "pidfd"))
+		pidfd_send_signal(pidfd_open(getpid(), 0), sig, NULL, 0);
+	if (!strcmp(how, "syscall-pidfd"))
+		syscall(SYS_pidfd_send_signal, pidfd_open(getpid(), 0), sig, NULL, 0);
+	if (!strcmp(how, "syscall-sigqueue"))
+		syscall(SYS_rt_sigqueueinfo, getpid(), sig, &info);
+	if (!strcmp(how, "syscall-tgsigqueue"))
+		syscall(SYS_rt_tgsigqueueinfo, getpid(), gettid(), sig, &info);
 	say("survived %s", how);
 }
 

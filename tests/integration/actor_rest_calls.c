@@ -1,6 +1,7 @@
 /* The rest by another kind of call, and what the calls that ask say of it. */
 #include "actor_rest.h"
 
+#include <aio.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -95,6 +96,17 @@ by_name(int fd, size_t n)
 }
 
 static ssize_t
+by_aio(int fd, size_t n)
+{
+	struct aiocb request = { .aio_fildes = fd, .aio_buf = bytes, .aio_nbytes = n };
+	const struct aiocb *requests[] = { &request };
+
+	if (aio_read(&request) < 0 || aio_suspend(requests, 1, NULL) < 0)
+		return -1;
+	return aio_return(&request);
+}
+
+static ssize_t
 by_call(const char *how, int fd, size_t n)
 {
 	struct iovec iov = { bytes, n };
@@ -117,6 +129,8 @@ by_call(const char *how, int fd, size_t n)
 		return preadv2(fd, &iov, 1, -1, 0);
 	if (!strcmp(how, "splice"))
 		return by_splice(fd, n);
+	if (!strcmp(how, "aio_read"))
+		return by_aio(fd, n);
 	if (!strcmp(how, "syscall-read"))
 		return syscall(SYS_read, fd, bytes, n);
 	if (!strcmp(how, "syscall-recvfrom"))

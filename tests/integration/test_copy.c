@@ -12,6 +12,8 @@ static const struct scenario scenarios[] = {
 	  "posix_spawn 2\n" },
 	{ "a_spawned_child_without_the_stream_changes_nothing", "spawn-cloexec",
 	  PREFIX "4;5;p6;", "posix_spawn 0\nchild 0\n" },
+	{ "a_command_of_wordexp_writes_behind_held_bytes", "wordexp",
+	  PREFIX "4;5;c6;7;8;9;", "wordexp 0\nyes\nwordexp 4\n" },
 	{ "system_writes_behind_held_bytes", "system", PREFIX "c4;p5;p6;p7;",
 	  "system 1024\nsystem 0\n" },
 	{ "popen_writes_behind_held_bytes", "popen", PREFIX "c4;p5;p6;p7;",

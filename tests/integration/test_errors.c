@@ -13,6 +13,7 @@
 #define NONE .kinds = BIT(NO_STREAM), .flags = NO_GREETING
 
 static const struct scenario scenarios[] = {
+	{ "a_stream_that_is_disconnected_takes_nothing", "disconnect" },
 	{ "writes_after_shutdown_get_EPIPE", "shutdown", PREFIX,
 	  "shutdown 0\nwrite -1 EPIPE\nSIGPIPE 1\nsend -1 EPIPE\nSIGPIPE 1\n"
 	  "write -1 EPIPE\nwritev -1 EPIPE\nSIGPIPE 3\n",

@@ -83,6 +83,7 @@ static const struct scenario scenarios[] = {
 	CALLED("recvmmsg"),
 	CALLED("preadv2"),
 	CALLED("splice"),
+	CALLED("aio_read"),
 	CALLED("syscall-read"),
 	CALLED("syscall-recvfrom"),
 	ASKED("FIONREAD"),
@@ -98,6 +99,8 @@ static const struct scenario scenarios[] = {
 	ASKED("SO_PEEK_OFF"),
 	{ "a_peek_sees_beyond_descriptors_that_are_gone", "rest-descriptor",
 	  .log = "23 before it\n33 in it\nat 48\n", .kinds = BIT(NO_STREAM), EAGER },
+	{ "the_mark_of_urgent_data_is_where_natively", "mark", .kinds = BIT(NO_STREAM),
+	  EAGER },
 	{ "a_time_out_loses_nothing", "rest-timeout",
 	  .log = "SO_RCVTIMEO 0\n" ALL
 		 "read -1 EAGAIN\nagain -1 EAGAIN\nall -1 EAGAIN\n",
