@@ -1,9 +1,11 @@
 #include "base/libc.h"
 #include <dlfcn.h>
+#include <sched.h>
 #include <string.h>
 
 int (*libc_clock)(clockid_t, struct timespec *) = clock_gettime;
 void *(*libc_copy)(void *, const void *, size_t) = memcpy;
+int (*libc_clone)(int (*)(void *), void *, int, void *, ...) = clone;
 
 void
 libc_init(void)
@@ -17,6 +19,9 @@ libc_init(void)
 	p = dlsym(libc, "clock_gettime");
 	if (p)
 		*(void **)&libc_clock = p;
+	p = dlsym(libc, "clone");
+	if (p)
+		*(void **)&libc_clone = p;
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 	/* Where the library itself is to be watched, it is. */
 	p = dlsym(libc, "memcpy");

@@ -1,8 +1,8 @@
 /* base/sys: helper threads and their alarms: see sys.h. */
+#include "base/libc.h"
 #include "base/log.h"
 #include "base/self.h"
 #include "base/sys.h"
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -190,27 +190,22 @@ unmap(struct sys_thread *t)
 	t->area = NULL;
 }
 
-/* clone() is a name this library exports, so libc's own has to be looked up. */
 static int
 make(struct sys_thread *t)
 {
-	static int (*libc_clone)(int (*)(void *), void *, int, void *, ...);
 	char *tp = lay_out(t);
 	int tid;
 
 	if (!tp)
 		return -ENOMEM;
-	if (!libc_clone)
-		*(void **)&libc_clone = dlsym(RTLD_NEXT, "clone");
-	tid = libc_clone
-		      ? libc_clone(thread_main, (char *)t->area + GUARD + STACK,
-				   CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND |
-					   CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS,
-				   t, NULL, tp, NULL)
-		      : -1;
+	tid = libc_clone(thread_main, (char *)t->area + GUARD + STACK,
+			 CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND |
+				 CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS,
+			 t, NULL, tp, NULL);
 	if (tid < 0) {
+		tid = -errno;
 		unmap(t);
-		return libc_clone ? -errno : -ENOSYS;
+		return tid;
 	}
 	__atomic_store_n(&t->tid, tid, __ATOMIC_RELEASE);
 	return 0;
