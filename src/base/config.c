@@ -11,7 +11,7 @@
 static struct config the_config = { .log_level = LOG_WARN, .programs = "*" };
 const struct config *config = &the_config;
 
-/* Where the program started; asked once, because it may move. "" is unknown. */
+/* Where the program started, if a place is relative; asked once, because it may move. "" is unknown. */
 static char start_directory[CONFIG_PATH_MAX];
 
 /* Each parser returns false for a bad value and has then changed nothing. */
@@ -161,7 +161,7 @@ append(char *out, size_t cap, size_t *len, char c)
 static bool
 parse_place(const char *value, char *out)
 {
-	char place[CONFIG_PATH_MAX] = "";
+	char place[CONFIG_PATH_MAX];
 	size_t len = 0;
 	bool good = true;
 
@@ -185,8 +185,10 @@ parse_place(const char *value, char *out)
 			return false;
 		}
 	}
-	if (good)
-		memcpy(out, place, len + 1);
+	if (good) {
+		memcpy(out, place, len);
+		out[len] = '\0';
+	}
 	return good;
 }
 
@@ -240,7 +242,7 @@ parse(const struct variable *v, const char *value)
 	case PLACE_OR_OFF:
 		if (strcmp(value, "off") == 0) {
 			the_config.metrics = false;
-			return true;
+			return parse_place("", v->field);
 		}
 		return parse_place(value, v->field);
 	case PLACE:
@@ -293,19 +295,30 @@ read_variable(const struct variable *v)
 					       : instead_of_nothing(v->kind));
 }
 
-void
-config_init(void)
+static bool
+is_relative(const char *place)
 {
-	const char *name = program_invocation_short_name;
+	return place[0] != '\0' && place[0] != '/';
+}
 
-	memset(&the_config, 0, sizeof(the_config));
-	strncpy(the_config.program, name != NULL ? name : "",
-		sizeof(the_config.program) - 1);
+static void
+ask_directory(void)
+{
 	/* The kernel's answer is absolute, or begins with "(unreachable)". */
 	if (sys_call(SYS_getcwd, (long)start_directory, sizeof(start_directory), 0, 0,
 		     0, 0) < 0 ||
 	    start_directory[0] != '/')
 		start_directory[0] = '\0';
+}
+
+void
+config_init(void)
+{
+	const char *name = program_invocation_short_name;
+
+	/* Each variable fills its field, so nothing is cleared: most of this nobody ever looks at. */
+	strncpy(the_config.program, name != NULL ? name : "",
+		sizeof(the_config.program) - 1);
 	the_config.metrics = true;
 	for (unsigned i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
 		read_variable(&variables[i]);
@@ -313,6 +326,9 @@ config_init(void)
 			log_set_level((enum log_level)the_config.log_level);
 	}
 	the_config.enabled = the_config.enabled && program_is_listed();
+	start_directory[0] = '\0';
+	if (is_relative(the_config.socket) || is_relative(the_config.at_exit))
+		ask_directory();
 }
 
 int
@@ -323,6 +339,8 @@ config_path(char *out, size_t cap, const char *path, int pid)
 	size_t len = 0;
 	bool fits = cap > 0;
 
+	if (fits)
+		out[0] = '\0';
 	do {
 		digits[nr++] = (char)('0' + pid % 10);
 		pid /= 10;
