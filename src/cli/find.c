@@ -40,17 +40,39 @@ keep(struct places *p, int fd, const struct stat *st, const char *path, pid_t vi
 		(struct place){ have(strdup(path)), fd, st->st_dev, st->st_ino, via };
 }
 
-/* The socket at `path` below the directory `root`, out of which no link leads. 0 or -errno. */
+static bool
+own_root(int root)
+{
+	struct stat its, ours;
+
+	return fstat(root, &its) == 0 && stat("/", &ours) == 0 &&
+	       its.st_dev == ours.st_dev && its.st_ino == ours.st_ino;
+}
+
+/* `path` below the directory `root`, out of which no link leads. A filter that cannot see what openat2 is asked
+ * for refuses it, as systemd's RestrictSUIDSGID= does, which DynamicUser= implies: then our own root
+ * has no need of it, and what is below another's is not found. A descriptor or -errno. */
+static int
+open_below(int root, const char *path, int flags)
+{
+	struct open_how how = { .flags = (unsigned)(flags | O_CLOEXEC),
+				.resolve = RESOLVE_IN_ROOT };
+	int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+
+	if (fd < 0 && (errno == ENOSYS || errno == EPERM) && own_root(root))
+		fd = open(path, flags | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* The socket at `path` below the directory `root`. 0 or -errno. */
 static int
 add_below(struct places *p, int root, const char *path, const char *shown, pid_t via)
 {
-	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
-				.resolve = RESOLVE_IN_ROOT };
-	int fd = (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+	int fd = open_below(root, path, O_PATH);
 	struct stat st;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (fstat(fd, &st) < 0 || !S_ISSOCK(st.st_mode)) {
 		close(fd);
 		return -ENOTSOCK;
@@ -137,10 +159,8 @@ scan(struct places *p, int root, const char *prefix, const char *dir,
      const struct pattern *pattern, pid_t via)
 {
 	/* A default directory that is a link is somebody's trick. */
-	struct open_how how = { .flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC |
-					 (pattern->name ? 0 : O_NOFOLLOW),
-				.resolve = RESOLVE_IN_ROOT };
-	int fd = (int)syscall(SYS_openat2, root, dir, &how, sizeof how);
+	int fd = open_below(root, dir,
+			    O_RDONLY | O_DIRECTORY | (pattern->name ? 0 : O_NOFOLLOW));
 	DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *entry;
 
@@ -308,11 +328,7 @@ look_where_told(struct search *s)
 static bool
 same_root(pid_t pid, int root)
 {
-	struct stat its, ours;
-
-	return proc_same_namespace(pid, getpid(), "mnt") && fstat(root, &its) == 0 &&
-	       stat("/", &ours) == 0 && its.st_dev == ours.st_dev &&
-	       its.st_ino == ours.st_ino;
+	return proc_same_namespace(pid, getpid(), "mnt") && own_root(root);
 }
 
 /* What it takes to tell that a process is of no family is remembered. */
