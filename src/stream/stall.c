@@ -158,7 +158,10 @@ bring_up(struct stream *s, int64_t now_ns)
 	}
 	cold->stall_seen_ns = now_ns;
 	ns = count_running(cold->stall_rec, ns);
-	__atomic_store_n(&cold->stall_rec->blocked, (uint8_t)cause, __ATOMIC_RELAXED);
+	/* Looks may come closer together than the clocks grow: it is who it was. */
+	if (cause != CAUSE_UNKNOWN)
+		__atomic_store_n(&cold->stall_rec->blocked, (uint8_t)cause,
+				 __ATOMIC_RELAXED);
 	share(s, cold->stall_ns + ns);
 	return ns;
 }

@@ -243,6 +243,8 @@ the_clock_that_grew_is_the_cause(void **state)
 	assert_int_equal(cause_ns(s, CAUSE_LOCAL), 20 * MS);
 	assert_int_equal(cause_ns(s, CAUSE_NETWORK), 10 * MS);
 	assert_int_equal(stalled_ns(s), 100 * MS); /* it runs */
+	stall_look(0);                             /* before any clock has moved */
+	assert_int_equal(s->rec->blocked, CAUSE_PEER);
 	/* Now all is the network's: the others keep what they were given. */
 	fake.now_ns += 100 * MS;
 	info.tcpi_busy_time += 100000;
