@@ -10,6 +10,7 @@ enum { DECIMALS = 9 };
 static bool
 exponent_read(const char *word, __int128 *value)
 {
+	const long double most = 18446744073709551616.0L;
 	long double number;
 	char *end;
 
@@ -17,7 +18,7 @@ exponent_read(const char *word, __int128 *value)
 	if (word[strspn(word, "0123456789.eE+-")])
 		return false;
 	number = strtold(word, &end);
-	if (*end || !isfinite(number) || number >= 0x1p64L || number <= -0x1p64L)
+	if (*end || !isfinite(number) || number >= most || number <= -most)
 		return false;
 	*value = (__int128)(number * 1e9L + (number < 0 ? -0.5L : 0.5L));
 	return true;

@@ -224,7 +224,7 @@ labels_sorted(struct label *labels, int nr, char *out, struct sample *sample)
 static char *
 labels_read(char *s, struct sample *sample)
 {
-	struct label labels[MOST_LABELS];
+	struct label labels[MOST_LABELS] = { 0 };
 	char *begin = s;
 	int nr = 0;
 

@@ -242,7 +242,7 @@ open_listener(const char *address, int *status)
 static void
 say_where(int listener)
 {
-	struct sockaddr_storage at;
+	struct sockaddr_storage at = { 0 };
 	socklen_t len = sizeof at;
 	char host[NI_MAXHOST], port[NI_MAXSERV];
 
