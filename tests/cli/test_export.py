@@ -442,6 +442,30 @@ def hostile_families(tmp):
         assert "evil" not in page
 
 
+def hostile_streams(tmp):
+    """Entries that are none, and such as would take gigabytes to read."""
+    one = counter(1)
+    said = {"small": b'{"streams":[1,null,"x",{},{"pid":{},"program":"other","request":7}]}',
+            "dense": b'{"streams":[' + b"{}," * 1000000 + b"{}]}",
+            "many": b'{"streams":[' + b"0," * 1000000 + b"0]}",
+            "deep": b"[" * 1000000, "list": b"[]", "none": b""}
+    with contextlib.ExitStack() as stack:
+        for name, body in said.items():
+            stack.enter_context(Fake(tmp, name, {
+                **family(one, program=f"wx-{name}"), "/streams": ok(body),
+                "/streams?limit=3": ok(body), "/streams?sort=bytes": ok(body)}))
+        exporter = stack.enter_context(Exporter(env=environment(tmp)))
+        assert len(exporter.families(tmp)) == len(said)
+        for query in ("", "?sort=bytes"):
+            streams = [s for s in exporter.json(f"/streams{query}")["streams"]
+                       if s["socket"].startswith(tmp)]
+            assert [s["program"] for s in streams] == ["wx-small"] * 2, streams
+        assert len(exporter.json("/streams?limit=3")["streams"]) <= 3
+        with open(f"/proc/{exporter.process.pid}/status") as status:
+            [peak] = [int(w.split()[1]) for w in status if w.startswith("VmHWM")]
+        assert peak < 200 * 1024, f"{peak} KiB"
+
+
 def many_ask_at_once(tmp):
     """All get the same, and a socket that hangs is waited for once."""
     with Fake(tmp, "hangs", lambda _: time.sleep(lib.LIMIT)), \
@@ -558,5 +582,5 @@ def how_it_ends(_):
 if __name__ == "__main__":
     lib.run([families_streams_and_pool, fifty_families, configuration_per_family,
              pid_namespaces_stay_apart, counters_never_fall, a_counter_that_falls_begins_anew,
-             hostile_families, many_ask_at_once, a_file_for_node_exporter, another_user,
+             hostile_families, hostile_streams, many_ask_at_once, a_file_for_node_exporter, another_user,
              what_it_answers, an_ipv6_address, how_it_ends])

@@ -108,10 +108,11 @@ remove_listener(struct listener *l)
 	rmdir(l->dir);
 }
 
+static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
 static void *
 answer_byte_by_byte(void *arg)
 {
-	static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 	struct listener *l = arg;
 	int fd = accept(l->fd, NULL, NULL);
 	char head[256];
@@ -157,6 +158,28 @@ one_that_hangs_does_not_stop_the_others(void **state)
 }
 
 static void
+an_answer_that_is_too_long_is_no_answer(void **state)
+{
+	struct listener good;
+	struct http_get get = { .target = "/x", .most = sizeof answer - 1 };
+	pthread_t thread;
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		listen_at(&good);
+		get.socket = good.at;
+		assert_int_equal(
+			pthread_create(&thread, NULL, answer_byte_by_byte, &good), 0);
+		http_run(&get, 1, 10000);
+		pthread_join(thread, NULL);
+		assert_int_equal(get.error, i ? -EMSGSIZE : 0);
+		free(get.body);
+		remove_listener(&good);
+		get.most--;
+	}
+}
+
+static void
 names_of_sockets_fit_their_patterns(void **state)
 {
 	(void)state;
@@ -181,6 +204,7 @@ main(void)
 		cmocka_unit_test(a_whole_answer_is_taken),
 		cmocka_unit_test(what_is_no_proper_answer_is_refused),
 		cmocka_unit_test(one_that_hangs_does_not_stop_the_others),
+		cmocka_unit_test(an_answer_that_is_too_long_is_no_answer),
 		cmocka_unit_test(names_of_sockets_fit_their_patterns),
 	};
 
