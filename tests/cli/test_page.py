@@ -8,6 +8,7 @@ import functools
 import glob
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -195,7 +196,7 @@ def servers_and_who_is_blocked(tmp):
                        [stuck_at, f"127.0.0.1:{busy.getsockname()[1]}"])
             page.rounds(2)
             peer = [r for r in page.rows("causes") if r["cause"] == "peer"][0]
-            assert peer["each s, now"] in ("1.0s", "999ms", "998ms", "1.1s", "997ms"), peer
+            assert re.fullmatch(r"9\d\dms|1\.[01]s", peer["each s, now"]), peer
             assert page.run("return document.querySelector('#chart .peer').getAttribute('d')")
             row = page.family(server.pid)
             assert row["app calls/s"] != "0" and float(row["app per kernel"]) > 2, row
@@ -302,16 +303,19 @@ def for_keys_and_ears(tmp):
         assert page.run("""return [...document.querySelectorAll("table")].every(t => t.caption &&
             [...t.querySelectorAll("thead th")].every(th => th.scope === "col") &&
             [...t.tBodies[0].rows].every(r => r.cells[0].scope === "row"))""")
-        # Nothing is asked while nobody looks.
+        # Nothing is asked while nobody looks, once the round under way is over.
         page.run("""Object.defineProperty(document, "hidden", {get: () => window.away});
-            window.away = true; document.dispatchEvent(new Event("visibilitychange"));
-            window.asked = 0; const real = fetch;
+            const real = fetch;
+            window.asked = 0;
             window.fetch = (...how) => { window.asked++; return real(...how); };
-            window.waited = 0; setTimeout(() => { window.waited = 1; }, 3000);""")
+            document.getElementById("again").click();
+            window.away = true;
+            document.dispatchEvent(new Event("visibilitychange"));
+            setTimeout(() => { window.waited = true; }, 4000);""")
         lib.within(lambda: page.run("return window.waited"))
-        assert page.run("return window.asked") == 0
+        assert page.run("return window.asked") == 3
         page.run("window.away = false; document.dispatchEvent(new Event('visibilitychange'))")
-        lib.within(lambda: page.run("return window.asked") >= 3)
+        lib.within(lambda: page.run("return window.asked") >= 6)
         page.tell("Emulation.setScriptExecutionDisabled", value=True)
         page.open(page.url)
         said = " ".join(n["name"]["value"] for n in
