@@ -162,7 +162,8 @@ class Ends(contextlib.ExitStack):
 
 def shots(page):
     page.look(1280, 720)
-    page.shot(f"{SHOTS}/page.webp", 980)
+    page.shot(f"{SHOTS}/page.webp", page.run(
+        "return document.getElementById('sizes-title').getBoundingClientRect().top"))
     for name, width, dark in (("desktop", 1440, False), ("dark", 1440, True),
                               ("tablet", 800, False), ("phone", 360, False),
                               ("phone-dark", 360, True)):
