@@ -20,7 +20,7 @@ test_packages=(
 	"${build_packages[@]}" "${demo_packages[@]}"
 	apache2 apache2-utils bash-completion bind9 bind9-dnsutils
 	chromium chromium-driver clang clang-format clang-tidy cppcheck
-	dovecot-imapd erlang-inets git haproxy iproute2 ldap-utils lftp libapache2-mod-php
+	dovecot-imapd erlang-inets git gnuplot-nox haproxy iproute2 ldap-utils lftp libapache2-mod-php
 	libclang-rt-dev libecj-java libfaketime libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
 	man-db mandoc mariadb-client-core mariadb-server-core memcached mosquitto mosquitto-clients
 	musl-tools nginx-light nodejs openjdk-17-jre-headless openssh-client

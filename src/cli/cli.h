@@ -40,7 +40,7 @@ struct verb {
 };
 
 extern const struct verb verb_check, verb_export, verb_ps, verb_run, verb_stat,
-	verb_streams, verb_targets, verb_top;
+	verb_streams, verb_targets, verb_top, verb_tune;
 
 /* The verb of that name, or NULL. */
 const struct verb *verb_find(const char *name);

@@ -228,20 +228,10 @@ struct search {
 	int root;        /* the process's */
 	char prefix[32]; /* /proc/PID/root, "" where that is ours */
 	struct text unix_sockets;
-	struct text inodes;        /* " 12 34 " of the sockets it has open */
+	struct text inodes;        /* of proc_sockets() */
 	struct seen_process *seen; /* NULL: nothing is remembered */
 	int nr_listening;          /* that were found */
 };
-
-static void
-note_inode(const char *target, void *arg)
-{
-	struct search *s = arg;
-	unsigned long inode;
-
-	if (sscanf(target, "socket:[%lu]", &inode) == 1)
-		text_add(&s->inodes, "%lu ", inode);
-}
 
 static void
 add_listening(struct search *s, char *path)
@@ -288,21 +278,19 @@ look_at_table(struct search *s)
 {
 	char *line, *rest = NULL;
 
-	text_add(&s->inodes, " ");
-	proc_descriptors(s->pid, note_inode, s);
+	proc_sockets(s->pid, &s->inodes);
 	if (!proc_read(s->pid, "net/unix", &s->unix_sockets) || !s->unix_sockets.at)
 		return;
 	for (line = strtok_r(s->unix_sockets.at, "\n", &rest); line;
 	     line = strtok_r(NULL, "\n", &rest)) {
 		unsigned flags, type;
-		char inode[32], word[40], *path = strchr(line, '/');
+		unsigned long inode;
+		char *path = strchr(line, '/');
 
-		if (!path || sscanf(line, "%*s %*s %*s %x %x %*s %31s", &flags, &type,
-				    inode) != 3)
+		if (!path || sscanf(line, "%*s %*s %*s %x %x %*s %lu", &flags, &type,
+				    &inode) != 3)
 			continue;
-		snprintf(word, sizeof word, " %s ", inode);
-		if (flags & 1 << 16 && type == 1 &&
-		    strstr(text_string(&s->inodes), word))
+		if (flags & 1 << 16 && type == 1 && proc_has_socket(&s->inodes, inode))
 			add_listening(s, path);
 	}
 }

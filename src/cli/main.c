@@ -16,8 +16,8 @@ static const struct verb verb_help = {
 };
 
 static const struct verb *const verbs[] = {
-	&verb_run, &verb_check,  &verb_ps,      &verb_stat, &verb_streams,
-	&verb_top, &verb_export, &verb_targets, &verb_help, NULL,
+	&verb_run,    &verb_check, &verb_ps,      &verb_stat, &verb_streams, &verb_top,
+	&verb_export, &verb_tune,  &verb_targets, &verb_help, NULL,
 };
 
 const struct verb *

@@ -219,3 +219,27 @@ proc_descriptors(pid_t pid, void (*with)(const char *target, void *arg), void *a
 	if (dir)
 		closedir(dir);
 }
+
+static void
+note_socket(const char *target, void *arg)
+{
+	unsigned long inode;
+
+	if (sscanf(target, "socket:[%lu]", &inode) == 1)
+		text_add(arg, " %lu ", inode);
+}
+
+void
+proc_sockets(pid_t pid, struct text *inodes)
+{
+	proc_descriptors(pid, note_socket, inodes);
+}
+
+bool
+proc_has_socket(const struct text *inodes, unsigned long inode)
+{
+	char word[32];
+
+	snprintf(word, sizeof word, " %lu ", inode);
+	return strstr(text_string(inodes), word);
+}

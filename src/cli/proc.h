@@ -44,4 +44,8 @@ bool proc_auxiliary(pid_t pid, unsigned long type, unsigned long *value);
 
 /* Calls `with` with the target of every descriptor's link. */
 void proc_descriptors(pid_t pid, void (*with)(const char *target, void *arg), void *arg);
+
+/* Adds the inodes of the sockets that it has open, for proc_has_socket(). */
+void proc_sockets(pid_t pid, struct text *inodes);
+bool proc_has_socket(const struct text *inodes, unsigned long inode);
 #endif

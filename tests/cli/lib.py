@@ -31,11 +31,11 @@ def clean_environment(**more):
     return env
 
 
-def weir(*args, env=None, **how):
+def weir(*args, env=None, limit=LIMIT, **how):
     """The command's result: status, stdout, stderr."""
     done = subprocess.run([WEIR, *map(str, args)], env=env or clean_environment(),
                           stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=LIMIT, check=False, **how)
+                          timeout=limit, check=False, **how)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -54,6 +54,12 @@ def within(what, seconds=LIMIT):
             return value
         assert time.monotonic() < end, "not in time"
         time.sleep(0.02)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
 
 
 class Server:

@@ -1,0 +1,45 @@
+#ifndef WEIR_CLI_STAGE_H
+#define WEIR_CLI_STAGE_H
+/* cli/stage: the directory in which a server and a load run under measurement: what they print,
+ * and the server's metrics sockets.
+ *
+ * It is removed at the end, unless something failed: then the output of what failed stays there
+ * under the setting's name. */
+#include "cli/text.h"
+#include <stdbool.h>
+
+/* Names in the directory. */
+#define SERVER_LOG "server.log"
+#define LOAD_OUT "load.out"
+#define LOAD_ERR "load.err"
+#define SOCKETS "sockets"
+
+struct stage {
+	struct text directory;
+	bool keep; /* it has files of what failed */
+};
+
+/* What went wrong. */
+struct failure {
+	struct text why;  /* one sentence */
+	struct text file; /* that has the output; "" where that says nothing */
+	struct text tail; /* its last lines */
+};
+
+/* In $TMPDIR or /tmp. 0 or -errno. */
+int stage_open(struct stage *);
+void stage_close(struct stage *);
+
+/* The path of a name in it, into `path`, whose string is returned. */
+const char *stage_file(const struct stage *, const char *name, struct text *path);
+
+void stage_clear_sockets(const struct stage *);
+
+/* Adds the end of a file, a MiB at most; bytes 0 become spaces. */
+void stage_read(const char *path, struct text *out);
+
+/* Keeps a file of output, unless it is empty, and fills in where it is and its last lines. */
+void stage_keep(struct stage *, const char *setting, const char *name, struct failure *);
+
+void failure_fini(struct failure *);
+#endif
