@@ -1,4 +1,4 @@
-# The README's tables of gains, as `make bench BENCH=gains` printed them, for libweir(8): ratios alone.
+# The README's tables of gains, as `bench/run.sh gains` printed them, for libweir(8): ratios alone.
 
 /^<!-- gains:begin -->/ { inside = 1 }
 /^<!-- gains:end -->/ { inside = 0 }
@@ -8,13 +8,13 @@ inside && /^\|/ && !/^\|[-:|]*$/ {
 	nr++
 	if (!table) {
 		print ".Bd -literal"
-		printf "%-49s %5s %4s %s\n", "", "gain", "CPU", "calls"
+		printf "%-50s %6s %4s %s\n", "", "gain", "CPU", "calls"
 		table = 1
 		next
 	}
-	sub(/ → /, " to ", cell[7])
+	sub(/ → /, ", ", cell[7])
 	gsub(/`/, "", cell[2])
-	row = sprintf("%-49s %5s %4s %s", cell[2], cell[5], cell[6], cell[7])
+	row = sprintf("%-50s %6s %4s %s", cell[2], cell[5], cell[6], cell[7])
 	gsub(/-/, "\\-", row)
 	print row
 	next
