@@ -8,6 +8,7 @@ import re
 import socket
 
 import lib
+from test_export import Exporter
 
 SOURCE = os.environ.get("WEIR_SOURCE") or os.path.join(lib.HERE, "../..")
 
@@ -235,6 +236,19 @@ def fields_of_the_documents(tmp):
             compare(document["streams"][0]["response"], manual, "FIELDS OF A DIRECTION")
 
 
+def fields_of_the_exporters(tmp):
+    manual = Manual("weir-metrics.7")
+    with lib.Server(STREAM_METRICS_SOCKET=f"{tmp}/s") as server:
+        server.turns(server.client())
+        lib.within(lambda: os.path.exists(f"{tmp}/s"))
+        with Exporter() as exporter:
+            document = exporter.json("/families")
+            document["families"] = [f for f in document["families"] if f["state"] == "live"]
+            compare(document, manual, "Fields of /families")
+            for path in Manual("weir.1").words("weir export", "Pa"):
+                assert exporter.get(path)[0] == 200, path
+
+
 def get_paths(manual):
     return manual.words("THE SOCKET", "Pa")
 
@@ -246,4 +260,5 @@ def paths(tmp):
 
 if __name__ == "__main__":
     lib.run([verbs_options_and_exit_statuses, columns, variables_and_their_defaults,
-             lines_on_stderr, families_labels_and_their_values, fields_of_the_documents, paths])
+             lines_on_stderr, families_labels_and_their_values, fields_of_the_documents,
+             fields_of_the_exporters, paths])
