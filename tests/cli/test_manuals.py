@@ -26,6 +26,7 @@ class Manual:
             for line in f.read().splitlines():
                 if line.startswith((".Sh ", ".Ss ")):
                     title = line[4:]
+                    assert title not in self.lines, f"{name} has two sections {title}"
                     self.lines[title], self.sections[title] = [], []
                 elif self.lines:
                     self.lines[title].append(line)
