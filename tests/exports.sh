@@ -81,9 +81,11 @@ empty "$work/calls"
 result $? "no floor below interpose calls a hooked name, malloc or errno" "$work/calls"
 
 # Helper threads have no thread-local data of libc's (base/sys.h). So of libc nothing may be called below interpose but
-# what has none, and what is called at the start of the process and by the program's own threads alone.
+# what has none, and what is called at the start of the process and by the program's own threads alone. __x_chk is what
+# _FORTIFY_SOURCE makes of x, __stack_chk_fail the end of who wrote beyond a stack's guard, of which they have a copy.
 cat >"$work/allowed" <<'END'
 _GLOBAL_OFFSET_TABLE_
+__stack_chk_fail
 __libc_single_threaded
 fnmatch
 memchr
@@ -109,7 +111,8 @@ if [[ -n ${WEIR_SANITIZER:-} ]]; then
 else
 	xargs nm --defined-only <"$work/objects" | awk 'NF == 3 { print $3 }' | sort -u >"$work/ours"
 	nm --defined-only "$build"/src/base/.libs/{sys*,libc}.o | awk 'NF == 3 { print $3 }' >>"$work/ours"
-	sort -u "$work/allowed" "$work/ours" | join -v 2 - "$work/undefined" | grep -vE '^__(u*divti3|aarch64_)' >"$work/local"
+	sed 's/.*/__&_chk/' "$work/allowed" >"$work/fortified"
+	sort -u "$work/allowed" "$work/fortified" "$work/ours" | join -v 2 - "$work/undefined" | grep -vE '^__(u*divti3|aarch64_)' >"$work/local"
 	empty "$work/local"
 	result $? "helper threads use no thread-local data of libc's" "$work/local"
 fi
