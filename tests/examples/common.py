@@ -39,6 +39,14 @@ def done(*command, **how):
     return ended.stdout
 
 
+def discovered(configuration, job="weir"):
+    """The labels of the targets that are left after relabelling. promtool waits its whole time-out."""
+    found = json.loads(done("promtool", "check", "service-discovery", "--timeout=3s",
+                            configuration, job))
+    assert found, "promtool found nothing in 3 seconds"
+    return [one["labels"] for one in found if one.get("labels")]
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -154,3 +162,22 @@ class Prometheus:
 
     def query(self, expression):
         return self.ask("query", query=expression)["result"]
+
+
+# ---- docs/fleets.md ----
+
+def fleets(heading):
+    """{first cell: the numbers of the others} of the table below a heading of the page."""
+    with open(os.path.join(EXAMPLES, "../docs/fleets.md"), encoding="utf-8") as f:
+        table = f.read().split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    return {cells[0]: [number(cell) for cell in cells[1:]]
+            for cells in ([cell.strip() for cell in line.strip("|").split("|")]
+                          for line in table.splitlines() if line.startswith("|"))}
+
+
+def number(cell):
+    """Of "1,051", "14.0 kB", "7.01 M"; anything else as it is."""
+    found = re.fullmatch(r"([\d.,]+) ?([kMG]?)B?", cell)
+    if not found:
+        return cell
+    return float(found.group(1).replace(",", "")) * 1000 ** " kMG".index(found.group(2) or " ")

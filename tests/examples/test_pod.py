@@ -155,11 +155,9 @@ def prometheus_finds_the_exporter(tmp):
     with open(f"{tmp}/p.yml", "w", encoding="utf-8") as f:
         json.dump(job, f)
     common.done("promtool", "check", "config", f"{tmp}/p.yml")
-    found = json.loads(common.done("promtool", "check", "service-discovery", f"{tmp}/p.yml",
-                                   "weir"))
-    kept = [target["labels"] for target in found if target.get("labels")]
-    assert [(one["__address__"], one["instance"], one["app"]) for one in kept] == [
-        ("10.0.0.1:9464", "shop/memcached-1", "memcached")], found
+    assert [(one["__address__"], one["instance"], one["app"])
+            for one in common.discovered(f"{tmp}/p.yml")] == [
+                ("10.0.0.1:9464", "shop/memcached-1", "memcached")]
 
 
 # ---- It runs ----

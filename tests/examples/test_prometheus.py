@@ -64,7 +64,7 @@ def promtool_takes_them(tmp):
 def every_alert_is_tested(_):
     """Each fires in alerts.yml, and what each asks for is among the healthy server's figures."""
     with open(os.path.join(common.HERE, "alerts.yml"), encoding="utf-8") as f:
-        healthy, *others = yaml.safe_load(f)["tests"]
+        healthy, *others, _ = yaml.safe_load(f)["tests"]
     alerts = dict(rules("alert"))
     samples = [sample["labels"] for test in others for one in test["promql_expr_test"]
                for sample in one["exp_samples"]]
@@ -165,6 +165,9 @@ def everything_finds_its_figures(tmp):
         of_it = f'{{program="{PROGRAM}"}}'
         for name, _ in rules("record"):
             lib.within(lambda n=name: prometheus.query(n + of_it))
+        recorded = prometheus.query(f'{{__name__=~"instance_program.*",program="{PROGRAM}"}}')
+        added = common.fleets("What a host exposes")["the rules of a host add for a program"][0]
+        assert len(recorded) == added, [one["metric"] for one in recorded]
         for group in prometheus.ask("rules")["groups"]:
             for rule in group["rules"]:
                 assert rule["health"] == "ok", rule
