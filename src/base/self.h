@@ -89,6 +89,8 @@ _Static_assert(sizeof(struct self) <= 512, "thread-local data of at most 512 byt
 
 extern __thread struct self self HIDDEN __attribute__((tls_model("initial-exec")));
 
+enum { NR_CONNECTED = 16 };
+
 /* What is known of the process. Wiped in a child: generation 0 says "new process". */
 struct process {
 	uint32_t generation; /* never 0 once set up, differs from the parent's */
@@ -100,7 +102,11 @@ struct process {
 	uint32_t nr_option_sets; /* A: how often options that rule a push were set, of any */
 	bool joined;             /* L: counted as a member of the family */
 	bool ended;              /* A: exit has begun */
-	struct lock heirs;       /* of what a fork copies: stream/share */
+	/* Of stream/pair: */
+	bool pairs;                      /* A: there are, or were, some */
+	uint32_t nr_connected;           /* A: streams that were connected, */
+	int32_t connected[NR_CONNECTED]; /* A: and the last of them */
+	struct lock heirs;               /* of what a fork copies: stream/share */
 	struct lock lock; /* of all that happens once a process: threads, keeper, joining */
 };
 enum { PROCESS_PAGE = 4096 };

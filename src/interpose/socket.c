@@ -3,6 +3,7 @@
 #include "interpose/entry.h"
 #include "stream/flush.h"
 #include "stream/options.h"
+#include "stream/pair.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -36,6 +37,7 @@ socketpair(int domain, int type, int protocol, int fds[2])
 		return r;
 	stream_made_pair(fds[0], type);
 	stream_made_pair(fds[1], type);
+	pair_made(fds[0], fds[1]);
 	return r;
 }
 
@@ -207,6 +209,8 @@ shutdown(int fd, int how)
 	/* From here on a write fails at once, so nothing is held, as with TCP_NOTSENT_LOWAT. */
 	if (how != SHUT_RD)
 		stream_option(fd, OPTION_NOTSENT, true);
+	if (how != SHUT_WR)
+		pair_deafen(fd);
 	life_quiesce(fd, FLUSH_SHUTDOWN);
 	return real.shutdown(fd, how);
 }

@@ -2,6 +2,7 @@
 #include "base/self.h"
 #include "stream/flush.h"
 #include "stream/keeper.h"
+#include "stream/pair.h"
 #include "stream/share.h"
 #include "stream/stall.h"
 #include "stream/turn.h"
@@ -87,8 +88,11 @@ life_quiesce_owing(int fd, enum flush_reason reason)
 {
 	struct stream *s = stream_known(fd);
 
-	if (s && (stream_held(s) || relaxed(s->borrow)) && self_enter())
+	if (!s)
+		return;
+	if ((stream_held(s) || relaxed(s->borrow)) && self_enter())
 		stream_drain(s, reason);
+	pair_quiesce(s, reason);
 }
 
 /* Another thread may have looked at the gate just before it was closed, and be about to hold: its

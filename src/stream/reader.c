@@ -1,6 +1,7 @@
 #include "stream/reader.h"
 #include "base/config.h"
 #include "stream/keeper.h"
+#include "stream/pair.h"
 #include "stream/share.h"
 #include <errno.h>
 
@@ -204,6 +205,7 @@ reader_begin(struct stream *s, struct msghdr *msg, size_t n, int flags, bool ser
 	if (self.nr_settled)
 		section_reap();
 	turn_to(s->fd);
+	pair_turn(s);
 	if (servable && served(s, &q, result))
 		return READ_SERVED;
 	reader_enter(s);

@@ -6,6 +6,7 @@
 #include "stream/life.h"
 #include "stream/section.h"
 #include "stream/options.h"
+#include "stream/pair.h"
 #include "stream/share.h"
 #include "stream/stall.h"
 #include "stream/table.h"
@@ -101,6 +102,7 @@ wipe(struct stream *s, enum state state)
 	cold->listener_cookie = 0;
 	cold->looked = cold->waits = false;
 	relaxed_set(cold->lister, 0);
+	relaxed_set(cold->other, 0);
 	cold->listener = -1;
 	cold->option_sets = relaxed(process->nr_option_sets) - 1; /* not asked yet */
 	return was_open;
@@ -433,6 +435,7 @@ stream_accepted(int fd, int listener, int flags)
 	stream_cold(s)->listener = listener;
 	stream_cold(s)->listener_cookie = relaxed(stream_cold(l)->cookie);
 	open_stream(s, ROLE_ACCEPTED);
+	pair_accepted(s);
 }
 
 void
@@ -446,6 +449,7 @@ stream_connected(int fd)
 					       relaxed(s->options)));
 	relaxed_set(s->chatty, 1);
 	open_stream(s, ROLE_CONNECTED);
+	pair_connected(fd);
 	if (!stream_private(s))
 		stream_bypass(fd, BYPASS_SHARED);
 }
@@ -484,6 +488,7 @@ stream_close_begin(int fd)
 	}
 	if (!self_enter())
 		return;
+	pair_deafen(fd);
 	stream_drain(s, FLUSH_CLOSE);
 	stall_close(s);
 	evidence_turn(s); /* the last turn counts too */
@@ -561,10 +566,12 @@ stream_bypass_reads(int fd, enum bypass_reason why)
 void
 stream_leave(int fd)
 {
-	struct stream *s = table_socket(fd);
+	struct stream *s = table_socket(fd), *other = s ? pair_other(s) : NULL;
 
 	if (!s)
 		return;
+	if (other) /* nobody sees what looks at the duplicate */
+		stream_bypass(stream_fd(other), BYPASS_DUP);
 	stream_bypass(fd, BYPASS_DUP);
 	share_for_good(s); /* a socket not yet connected will not be held when it is */
 }

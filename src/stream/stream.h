@@ -135,6 +135,7 @@ struct stream_cold {
 	uint32_t spawn_epoch; /* C: number of spawns when it was made */
 	int32_t listener;     /* C: descriptor it was accepted from; -1 none */
 	uint64_t listener_cookie;
+	int32_t other; /* A: 1 + the number of its other end, of stream/pair; 0: not ours */
 	uint32_t look_reads; /* of the keeper: `reads` at its last look, */
 	bool looked, waits;  /* of the keeper: there was one; bytes were waiting then */
 	uint32_t lister;     /* A: thread whose list has it; 0: perhaps none */

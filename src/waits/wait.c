@@ -1,4 +1,5 @@
 #include "waits/wait.h"
+#include "stream/pair.h"
 #include "stream/turn.h"
 
 bool
@@ -6,6 +7,8 @@ wait_begin_owing(struct wait *w)
 {
 	if (self.awaited)
 		turn_release();
+	if (process->pairs)
+		pair_release();
 	return turn_owes() && !w->zero;
 }
 

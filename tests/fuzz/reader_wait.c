@@ -108,6 +108,20 @@ wait(struct reader *r)
 	}
 }
 
+/* An epoll set tells of both streams, whichever the step is about. */
+static bool
+room_is_known(const struct reader *r)
+{
+	const struct flow *flows = r->shared->flows;
+
+	if (r->step.op != DO_EPOLL_WAIT)
+		return model_writable(r->flow);
+	for (int i = 0; i < MAX_STREAMS; i++)
+		if (!model_writable(&flows[i]))
+			return false;
+	return true;
+}
+
 /* Whether there is room is not asked while it may be so or otherwise. False: nor is anything else, in
  * a set that has been told to ask. */
 static bool
@@ -116,7 +130,7 @@ ask_what_is_promised(struct reader *r)
 	if (r->step.op == DO_EPOLL_SET && r->step.flags & (int)EPOLLET &&
 	    r->shared->program.writes)
 		r->step.flags &= ~EPOLLOUT;
-	if (model_writable(r->flow) || r->step.op == DO_EPOLL_SET ||
+	if (room_is_known(r) || r->step.op == DO_EPOLL_SET ||
 	    r->step.op == DO_EPOLL_DELETE)
 		return true;
 	r->step.flags &= ~POLLOUT;

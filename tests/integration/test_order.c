@@ -13,6 +13,18 @@
 									  two } \
 	}
 
+/* Both ends in one thread. */
+#define WITHIN(kind) \
+	{ \
+		"a_look_at_the_other_end_finds_every_byte_" kind, "pair " kind, \
+			.kinds = BIT(NO_STREAM), .flags = NO_GREETING \
+	}
+#define ENDED(kind, how) \
+	{ \
+		"the_other_end_by_" how "_" kind, "pair-ends " kind " " how, \
+			.kinds = BIT(NO_STREAM), .flags = NO_GREETING \
+	}
+
 static const struct scenario scenarios[] = {
 	{ "stdio_opened_for_writing", "fdopen w", PREFIX "4;5;f6;7;f8;9;10;f11;",
 	  "fclose 0\nwrite -1 EBADF\n" },
@@ -43,6 +55,16 @@ static const struct scenario scenarios[] = {
 	  PREFIX "4;5;6;7;8;9;10;11;12;13;" },
 	{ "an_ioctl_finds_every_byte_in_the_kernel", "ioctl", .kinds = BIT(NO_STREAM),
 	  .flags = NO_GREETING },
+	WITHIN("socketpair"),
+	WITHIN("unix"),
+	WITHIN("tcp"),
+	ENDED("socketpair", "close"),
+	ENDED("unix", "close"),
+	ENDED("tcp", "close"),
+	ENDED("socketpair", "shutdown"),
+	ENDED("unix", "shutdown"),
+	ENDED("socketpair", "dup"),
+	ENDED("tcp", "dup"),
 	{ "messages_tell_who_wrote_them", "sender", .kinds = BIT(NO_STREAM),
 	  .flags = NO_GREETING | MAY_SKIP },
 	{ "messages_keep_their_boundaries", "boundaries", .kinds = BIT(NO_STREAM),

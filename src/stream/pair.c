@@ -1,0 +1,111 @@
+#include "stream/pair.h"
+#include "stream/flush.h"
+#include <string.h>
+
+void
+pair_made(int fd, int other)
+{
+	struct stream *a = stream_known(fd), *b = stream_known(other);
+
+	if (!a || !b)
+		return;
+	relaxed_set(stream_cold(a)->other, other + 1);
+	relaxed_set(stream_cold(b)->other, fd + 1);
+	relaxed_set(process->pairs, true);
+}
+
+struct stream *
+pair_other(const struct stream *s)
+{
+	int32_t number = relaxed(stream_cold(s)->other);
+	struct stream *other = number ? stream_known(number - 1) : NULL;
+
+	return other && relaxed(stream_cold(other)->other) == stream_fd(s) + 1 ? other
+									       : NULL;
+}
+
+void
+pair_connected(int fd)
+{
+	uint32_t nr = __atomic_fetch_add(&process->nr_connected, 1, __ATOMIC_RELAXED);
+
+	relaxed_set(process->connected[nr % NR_CONNECTED], fd);
+}
+
+static bool
+same(const struct region_addr *a, const struct region_addr *b)
+{
+	return a->len == b->len && a->len <= sizeof(a->bytes) &&
+	       !memcmp(a->bytes, b->bytes, a->len);
+}
+
+/* On AF_UNIX who connects has no name: the one that connected first is accepted first. */
+static bool
+fits(const struct stream *connected, const struct stream *accepted)
+{
+	const struct record *c = stream_record(connected), *a = stream_record(accepted);
+
+	return connected->role == ROLE_CONNECTED &&
+	       !relaxed(stream_cold(connected)->other) && same(&c->local, &a->peer) &&
+	       (relaxed(connected->options) & OPTION_TCP || same(&c->peer, &a->local));
+}
+
+void
+pair_accepted(const struct stream *s)
+{
+	uint32_t nr = relaxed(process->nr_connected);
+	uint32_t i = nr > NR_CONNECTED ? nr - NR_CONNECTED : 0;
+
+	for (; i < nr; i++) {
+		int fd = relaxed(process->connected[i % NR_CONNECTED]);
+		const struct stream *c = stream_known(fd);
+
+		if (c && fits(c, s)) {
+			pair_made(fd, stream_fd(s));
+			return;
+		}
+	}
+}
+
+void
+pair_quiesce(const struct stream *s, enum flush_reason reason)
+{
+	struct stream *other = process->pairs ? pair_other(s) : NULL;
+
+	if (other && (stream_held(other) || relaxed(other->borrow)) && self_enter())
+		stream_drain(other, reason);
+}
+
+void
+pair_turn_other(const struct stream *s)
+{
+	struct stream *other = pair_other(s);
+
+	if (other && stream_held(other) && relaxed(other->owner) == self.tid)
+		stream_flush(other, FLUSH_TURN);
+}
+
+void
+pair_release(void)
+{
+	struct thread *thread = self.thread;
+
+	for (uint32_t i = 0; thread && i < thread->nr_held; i++) {
+		struct stream *s = stream_known(thread->fd[i]);
+
+		if (s && relaxed(stream_cold(s)->other))
+			stream_drain(s, FLUSH_TURN);
+	}
+}
+
+void
+pair_deafen(int fd)
+{
+	struct stream *s = process->pairs ? stream_known(fd) : NULL;
+	struct stream *other = s && self_enter() ? pair_other(s) : NULL;
+
+	if (!other)
+		return;
+	stream_drain(other, FLUSH_ORDER);
+	relaxed_set(other->proven, 0); /* the kernel answers its next write */
+}

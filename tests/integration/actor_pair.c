@@ -1,0 +1,170 @@
+/* Both ends of a stream in one thread: what was written to one is there for whatever looks at the other. */
+#include "actor.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/select.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+/* The kernel chooses the address. */
+static int
+meet(int ends[2], int family, socklen_t len)
+{
+	union {
+		struct sockaddr any;
+		struct sockaddr_in in;
+		struct sockaddr_un un;
+	} address = { .in = { .sin_addr.s_addr = htonl(INADDR_LOOPBACK) } };
+	int listener = socket(family, SOCK_STREAM, 0), on = 1;
+
+	address.any.sa_family = (sa_family_t)family;
+	if (bind(listener, &address.any, len) < 0 || listen(listener, 1) < 0)
+		return -1;
+	len = sizeof address;
+	ends[0] = socket(family, SOCK_STREAM, 0);
+	if (getsockname(listener, &address.any, &len) < 0 ||
+	    connect(ends[0], &address.any, len) < 0)
+		return -1;
+	ends[1] = accept(listener, NULL, NULL);
+	for (int i = 0; i < 2 && family == AF_INET; i++)
+		setsockopt(ends[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	return close(listener);
+}
+
+static int
+both_ends(const char *kind, int ends[2])
+{
+	if (!strcmp(kind, "tcp"))
+		return meet(ends, AF_INET, sizeof(struct sockaddr_in));
+	if (!strcmp(kind, "unix"))
+		return meet(ends, AF_UNIX, sizeof(sa_family_t));
+	return socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+}
+
+static void
+say_in(int fd)
+{
+	char got[64];
+
+	result("recv", recv(fd, got, sizeof got, MSG_DONTWAIT));
+}
+
+static void
+put_three(int fd)
+{
+	put(fd, "1;");
+	put(fd, "2;");
+	put(fd, "3;");
+}
+
+static void
+look_by_read(int from, int at)
+{
+	char got[64];
+	struct iovec iov = { got, sizeof got };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	put_three(from);
+	result("read", read(at, got, sizeof got));
+	put_three(from);
+	result("readv", readv(at, &iov, 1));
+	put_three(from);
+	result("recvmsg", recvmsg(at, &msg, MSG_DONTWAIT));
+	put_three(from);
+	result("peek", recv(at, got, sizeof got, MSG_PEEK));
+	result("recv", recv(at, got, 3, 0));
+	put(from, "4;");
+	say_in(at);
+}
+
+static void
+look_by_question(int from, int at)
+{
+	struct pollfd p = { .fd = at, .events = POLLIN };
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET };
+	struct timeval now = { 0, 0 };
+	int unread = -1, set = epoll_create1(0);
+	fd_set in;
+
+	put_three(from);
+	result("FIONREAD", ioctl(at, FIONREAD, &unread));
+	say("%d unread", unread);
+	say_in(at);
+	put_three(from);
+	result("poll", poll(&p, 1, 0));
+	say_in(at);
+	put_three(from);
+	FD_ZERO(&in);
+	FD_SET(at, &in);
+	result("select", select(at + 1, &in, NULL, NULL, &now));
+	say_in(at);
+	epoll_ctl(set, EPOLL_CTL_ADD, at, &event);
+	for (int i = 0; i < 3; i++) {
+		put_three(from);
+		result("epoll_wait", epoll_wait(set, &event, 1, 0));
+		result("epoll_wait", epoll_wait(set, &event, 1, 0));
+	}
+	say_in(at);
+	close(set);
+}
+
+static int
+pair_looks(int unused, char **args)
+{
+	int ends[2];
+
+	(void)unused;
+	if (both_ends(args[0], ends) < 0)
+		return 1;
+	for (int i = 0; i < 4; i++) {
+		look_by_read(ends[i % 2], ends[!(i % 2)]);
+		look_by_question(ends[i % 2], ends[!(i % 2)]);
+	}
+	return 0;
+}
+
+/* pair-ends KIND HOW: the other end is closed, shut, or read by a duplicate of its number. */
+static int
+pair_ends(int unused, char **args)
+{
+	int ends[2], copy;
+
+	(void)unused;
+	if (both_ends(args[0], ends) < 0)
+		return 1;
+	put_three(ends[0]);
+	say_in(ends[1]);
+	put_three(ends[0]);
+	put_three(ends[1]);
+	if (!strcmp(args[1], "dup")) {
+		copy = dup(ends[1]);
+		put_three(ends[0]);
+		say_in(copy);
+		put_three(ends[0]);
+		say_in(copy);
+		return 0;
+	}
+	if (!strcmp(args[1], "shutdown"))
+		result("shutdown", shutdown(ends[1], SHUT_RD));
+	else
+		result("close", close(ends[1]));
+	result("write", send(ends[0], "4;", 2, MSG_NOSIGNAL));
+	if (strcmp(args[0], "tcp"))
+		result("write", send(ends[0], "5;", 2, MSG_NOSIGNAL));
+	say_in(ends[0]);
+	return 0;
+}
+
+const struct command pair_commands[] = {
+	{ "pair", pair_looks, NOTHING },
+	{ "pair-ends", pair_ends, NOTHING },
+	{ 0 },
+};
