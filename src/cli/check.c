@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/auxv.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -107,33 +106,45 @@ find_bypassed(pid_t pid, const struct family *f, json_t *streams, struct report 
 
 	for (size_t k = 0; k < sizeof bypasses / sizeof *bypasses; k++) {
 		const char *reason = bypasses[k].reason;
-		double ever = json_figure(counts, reason);
+		json_int_t ever = json_whole(counts, reason);
 		int nr = 0;
 
 		json_array_foreach(json_object_get(streams, "streams"), i, stream) nr +=
 			strcmp(json_word(stream, "bypassReason"), reason) == 0 &&
-			(pid_t)json_figure(stream, "pid") == pid;
+			json_whole(stream, "pid") == pid;
 		if (ever || nr)
-			json_array_append_new(r->bypassed,
-					      json_pack("{s:s, s:i, s:I, s:s}",
-							"reason", reason, "open", nr,
-							"ever", (json_int_t)ever,
-							"text", bypasses[k].text));
+			json_array_append_new(
+				r->bypassed, json_pack("{s:s, s:i, s:I, s:s}", "reason",
+						       reason, "open", nr, "ever", ever,
+						       "text", bypasses[k].text));
 	}
 }
 
 static bool
-is_off(pid_t pid, const char *variable)
+is_disabled(pid_t pid)
 {
-	static const char *const off[] = { "0", "off", "no", "false" };
 	struct text value = { 0 };
-	bool found = false;
+	bool off = proc_variable(pid, "STREAM_ENABLED", &value) &&
+		   is_off(text_string(&value));
 
-	proc_variable(pid, variable, &value);
-	for (int i = 0; i < 4; i++)
-		found = found || strcasecmp(text_string(&value), off[i]) == 0;
 	text_fini(&value);
-	return found;
+	return off;
+}
+
+static void
+say_no_socket(pid_t pid, struct report *r)
+{
+	struct text value = { 0 };
+
+	if (proc_variable(pid, "STREAM_METRICS_SOCKET", &value) &&
+	    strcmp(text_string(&value), "off") == 0)
+		say(r->hidden, "no_socket",
+		    "STREAM_METRICS_SOCKET is off: there are no figures");
+	else
+		say(r->hidden, "no_socket",
+		    "it has no metrics socket that answers: either it opened no stream so far, or "
+		    "STREAM_PROGRAMS leaves it out");
+	text_fini(&value);
 }
 
 /* The library is there: is it at work? */
@@ -143,7 +154,7 @@ look_inside(pid_t pid, const struct families *families, struct report *r)
 	json_t **docs;
 
 	find_hidden(pid, r);
-	if (is_off(pid, "STREAM_ENABLED")) {
+	if (is_disabled(pid)) {
 		say(r->reasons, "disabled", "STREAM_ENABLED is off in its environment");
 		return;
 	}
@@ -160,13 +171,7 @@ look_inside(pid_t pid, const struct families *families, struct report *r)
 		r->socket = families->at[i].place->path;
 		return;
 	}
-	if (is_off(pid, "STREAM_METRICS_SOCKET"))
-		say(r->hidden, "no_socket",
-		    "STREAM_METRICS_SOCKET is off: there are no figures");
-	else
-		say(r->hidden, "no_socket",
-		    "it has no metrics socket that answers: either it opened no stream so far, or "
-		    "STREAM_PROGRAMS leaves it out");
+	say_no_socket(pid, r);
 }
 
 /* ---- a process that does not ---- */

@@ -71,6 +71,17 @@ number_read(const char *word, long least, long most, long *number)
 	return !errno && !*end && *number >= least && *number <= most;
 }
 
+bool
+is_off(const char *value)
+{
+	static const char *const off[] = { "0", "off", "no", "false" };
+
+	for (size_t i = 0; i < sizeof off / sizeof *off; i++)
+		if (strcmp(value, off[i]) == 0)
+			return true;
+	return false;
+}
+
 int
 usage(const struct verb *verb)
 {

@@ -69,6 +69,9 @@ void help(const struct verb *verb);
 /* A whole number from least to most; false if it is none. */
 bool number_read(const char *word, long least, long most, long *number);
 
+/* What the library takes for a switch that is off. */
+bool is_off(const char *value);
+
 /* "weir: " and the message, one line on stderr, escaped. */
 void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -16,6 +16,12 @@ json_figure(const json_t *object, const char *key)
 	return json_number_value(json_object_get(object, key));
 }
 
+json_int_t
+json_whole(const json_t *object, const char *key)
+{
+	return json_integer_value(json_object_get(object, key));
+}
+
 const char *
 json_word(const json_t *object, const char *key)
 {
@@ -103,6 +109,7 @@ family_read(struct family *family, struct place *place, const struct http_get *g
 	family->metrics = doc;
 	family->program = json_word(doc, "program");
 	family->pid = pid >= 1 && pid <= INT_MAX ? (pid_t)pid : 0;
+	family->pid = (pid_t)json_whole(doc, "pid");
 	family->seen_pid = family->pid;
 	if (get->peer && place->via && !proc_same_namespace(place->via, getpid(), "pid"))
 		family->seen_pid = get->peer;
@@ -165,10 +172,10 @@ family_has(const struct family *f, pid_t pid)
 	/* The family's numbers are those of its own pid namespace. */
 	if (!proc_same_namespace(via ? via : getpid(), pid, "pid"))
 		return false;
-	json_array_foreach(
-		json_object_get(f->metrics, "processes"), i,
-		process) if (strcmp(json_word(process, "state"), "live") == 0 &&
-			     (pid_t)json_figure(process, "pid") == own) return true;
+	json_array_foreach(json_object_get(f->metrics, "processes"), i,
+			   process) if (strcmp(json_word(process, "state"), "live") ==
+						0 &&
+					json_whole(process, "pid") == own) return true;
 	return false;
 }
 

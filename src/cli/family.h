@@ -60,6 +60,7 @@ void families_refresh(struct families *);
 
 /* Numbers and strings of an untrusted document: 0 or "" where there is none of that kind. */
 double json_figure(const json_t *object, const char *key);
+json_int_t json_whole(const json_t *object, const char *key);
 const char *json_word(const json_t *object, const char *key);
 
 /* A path as a string; what is no UTF-8 in it becomes '?', which JSON cannot say otherwise. */

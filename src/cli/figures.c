@@ -7,6 +7,8 @@
 static const char *const cause_names[NR_CAUSES] = { "peer", "network", "local",
 						    "unknown" };
 
+const char *const flow_ways[2] = { "request", "response" };
+
 void
 flow_read(const json_t *direction, struct flow *flow)
 {
@@ -35,6 +37,13 @@ flow_add(struct flow *sum, const struct flow *part, double factor)
 	sum->stall_ms += factor * part->stall_ms;
 	for (int i = 0; i < NR_CAUSES; i++)
 		sum->cause_ms[i] += factor * part->cause_ms[i];
+}
+
+void
+flow_both(struct flow *sum, const struct flow way[2])
+{
+	*sum = way[0];
+	flow_add(sum, &way[1], 1);
 }
 
 double

@@ -13,9 +13,14 @@ struct flow {
 	double cause_ms[NR_CAUSES]; /* of a sent direction; one that is received has none */
 };
 
+/* The names of the two directions, requests first, in documents and on the screen. */
+extern const char *const flow_ways[2];
+
 void flow_read(const json_t *direction, struct flow *flow);
 /* sum += factor * part */
 void flow_add(struct flow *sum, const struct flow *part, double factor);
+
+void flow_both(struct flow *sum, const struct flow way[2]);
 
 /* Application calls for each call of the kernel; 0 without any. */
 double flow_ratio(const struct flow *flow);

@@ -16,13 +16,6 @@ listing_sort_of(const char *name)
 	return (enum listing_sort)sort;
 }
 
-void
-stream_both(const struct stream *s, struct flow *both)
-{
-	*both = s->way[0];
-	flow_add(both, &s->way[1], 1);
-}
-
 double
 stream_stall_ms(const struct stream *s)
 {
@@ -44,13 +37,11 @@ stream_blocked(const struct stream *s, struct text *out)
 void
 stream_read(const struct family *family, json_t *entry, struct stream *s)
 {
-	static const char *const ways[] = { "request", "response" };
-
 	*s = (struct stream){ .family = family,
 			      .entry = json_incref(entry),
 			      .blocked_cause = "" };
 	for (int i = 0; i < 2; i++) {
-		const json_t *way = json_object_get(entry, ways[i]);
+		const json_t *way = json_object_get(entry, flow_ways[i]);
 		const json_t *blocked = json_object_get(way, "blocked");
 		double ms = json_figure(blocked, "for");
 
@@ -128,8 +119,8 @@ add_streams(struct listing *l, const struct families *families, const char *targ
 		json_t *entry;
 		size_t k;
 
-		if (json_figure(docs[i], "timestamp") > l->at_ms)
-			l->at_ms = json_figure(docs[i], "timestamp");
+		if (json_whole(docs[i], "timestamp") > l->at_ms)
+			l->at_ms = json_whole(docs[i], "timestamp");
 		json_array_foreach(json_object_get(docs[i], "streams"), k, entry)
 		{
 			struct stream *s = &l->at[l->nr];

@@ -23,7 +23,7 @@ struct stream {
 struct listing {
 	struct stream *at;
 	int nr;
-	double at_ms; /* the newest snapshot's time */
+	json_int_t at_ms; /* the newest snapshot's time */
 };
 
 /* Asks for streams in `state` ("open", "closed"; NULL: both). Most first, `most` of them at most
@@ -38,8 +38,6 @@ void stream_read(const struct family *, json_t *entry, struct stream *);
 double stream_rank(const struct stream *, enum listing_sort sort);
 /* Backpressure of both directions. */
 double stream_stall_ms(const struct stream *);
-/* Both directions. */
-void stream_both(const struct stream *, struct flow *both);
 /* "812ms peer", or "-". */
 struct text;
 void stream_blocked(const struct stream *, struct text *out);

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const ways[] = { "request", "response" };
-
 /* ---- lines ---- */
 
 static void
@@ -79,13 +77,6 @@ page_clear(struct page *page)
 
 /* ---- families ---- */
 
-static void
-both_ways(const struct sample *s, struct flow *both)
-{
-	*both = s->way[0];
-	flow_add(both, &s->way[1], 1);
-}
-
 static double
 per_second(double n, const struct sample *s)
 {
@@ -122,7 +113,7 @@ rank(const struct watch *w, enum listing_sort sort)
 		double bytes, stall;
 
 		watch_change(w, i, &change);
-		both_ways(&change, &both);
+		flow_both(&both, change.way);
 		bytes = per_second(both.bytes, &change);
 		stall = per_second(both.stall_ms, &change);
 		order[i] = (struct ranked){ i, { stall, change.blocked, bytes } };
@@ -156,7 +147,7 @@ add_summary(struct page *page, const struct watch *w)
 	double known = 0;
 
 	watch_rates(w, &rates);
-	both_ways(&rates, &both);
+	flow_both(&both, rates.way);
 	for (int i = 0; i < NR_CAUSES; i++)
 		known += both.cause_ms[i];
 	say(page, MARK_TITLE, "weir top: %d %s, %s streams, %s blocked now; %s",
@@ -198,7 +189,7 @@ family_row(struct table *t, const struct sample *change)
 	char f[FIGURE_CAP];
 	struct flow both;
 
-	both_ways(change, &both);
+	flow_both(&both, change->way);
 	table_cell(t, "%d", (int)change->family->seen_pid);
 	table_cell(t, "%s", change->family->program);
 	table_cell(t, "%s", figure_count(f, change->streams));
@@ -251,7 +242,7 @@ stream_row(struct table *t, const struct stream *s)
 	char f[FIGURE_CAP];
 	struct flow both;
 
-	stream_both(s, &both);
+	flow_both(&both, s->way);
 	table_cell(t, "%.0f", json_figure(s->entry, "pid"));
 	table_cell(t, "%.0f", json_figure(s->entry, "fd"));
 	table_cell(t, "%s", *peer ? peer : "-");
@@ -327,7 +318,7 @@ add_flows(struct page *page, const struct flow way[2])
 	char f[FIGURE_CAP];
 
 	for (int i = 0; i < 2; i++) {
-		table_cell(t, "%s", ways[i]);
+		table_cell(t, "%s", flow_ways[i]);
 		table_cell(t, "%s", figure_count(f, way[i].app_calls));
 		table_cell(t, "%s", figure_count(f, way[i].kernel_calls));
 		table_cell(t, "%s", figure_count(f, flow_ratio(&way[i])));
@@ -429,11 +420,11 @@ add_stream(struct page *page, const struct stream *s)
 	add_line(page, MARK_PLAIN, "");
 	add_flows(page, s->way);
 	for (int i = 0; i < 2; i++) {
-		const json_t *way = json_object_get(s->entry, ways[i]);
+		const json_t *way = json_object_get(s->entry, flow_ways[i]);
 
 		add_line(page, MARK_PLAIN, "");
-		say(page, MARK_PLAIN, "%s: %s bytes pending, %s discarded", ways[i],
-		    figure_bytes(f, json_figure(way, "pendingBytes")),
+		say(page, MARK_PLAIN, "%s: %s bytes pending, %s discarded",
+		    flow_ways[i], figure_bytes(f, json_figure(way, "pendingBytes")),
 		    figure_bytes((char[FIGURE_CAP]){ 0 },
 				 json_figure(way, "discardedBytes")));
 		add_counts(page, "flushes", json_object_get(way, "flushes"));

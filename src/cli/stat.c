@@ -16,13 +16,6 @@ struct request {
 };
 
 static void
-add_figures(struct flow *both, const struct sample *rates)
-{
-	*both = rates->way[0];
-	flow_add(both, &rates->way[1], 1);
-}
-
-static void
 print_head(void)
 {
 	puts("STRM BLK APP/s KRN/s RATIO  IN/s OUT/s CHUNK  HOLD  PEER   NET LOCAL UNRD  POOL");
@@ -37,7 +30,7 @@ print_line(const struct sample *rates)
 	double hold = holds_quantile(&rates->holds, 0.99);
 	double known = 0, unread;
 
-	add_figures(&both, rates);
+	flow_both(&both, rates->way);
 	for (int i = 0; i < NR_CAUSES; i++)
 		known += both.cause_ms[i];
 	unread = both.stall_ms > known ? both.stall_ms - known : 0;

@@ -22,7 +22,7 @@ print_row(struct table *t, const struct stream *s)
 	struct flow both;
 	const char *bypassed = json_word(s->entry, "bypassReason");
 
-	stream_both(s, &both);
+	flow_both(&both, s->way);
 	stream_blocked(s, &blocked);
 	table_cell(t, "%s", s->family->program);
 	table_cell(t, "%.0f", json_figure(s->entry, "pid"));
@@ -79,7 +79,7 @@ print_json(const struct listing *l)
 		json_array_append(list, l->at[i].entry);
 	}
 	doc = json_pack("{s:s, s:I, s:o}", "schema", "weir.streams/1", "timestamp",
-			(json_int_t)l->at_ms, "streams", list);
+			l->at_ms, "streams", list);
 	ret = json_out(doc);
 	json_decref(doc);
 	return ret;

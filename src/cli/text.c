@@ -168,7 +168,10 @@ figure_count(char *out, double n)
 const char *
 figure_bytes(char *out, double n)
 {
-	return figure(out, (double)(unsigned long long)(n > 0 ? n : 0), 1024, " KMGTP");
+	/* Whole bytes, where the type has room for them. */
+	if (n < 1e18)
+		n = n > 0 ? (double)(unsigned long long)n : 0;
+	return figure(out, n, 1024, " KMGTP");
 }
 
 const char *

@@ -4,6 +4,7 @@
 #include "cli/text.h"
 #include <curses.h>
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -238,6 +239,15 @@ sort_by(struct top *t, enum listing_sort sort)
 	ask_streams(t);
 }
 
+/* Then getch() says at once that no key came, for ever. */
+static bool
+terminal_gone(void)
+{
+	struct pollfd in = { .fd = STDIN_FILENO, .events = POLLIN };
+
+	return poll(&in, 1, 0) > 0 && in.revents & (POLLHUP | POLLERR | POLLNVAL);
+}
+
 /* False: the user wants to leave. */
 static bool
 on_key(struct top *t, int key)
@@ -340,6 +350,8 @@ watch_screen(struct top *t)
 		key = getch();
 		if (key != ERR)
 			goes_on = on_key(t, key);
+		else if (terminal_gone())
+			goes_on = false;
 		else if (!t->paused)
 			/* Where all are gone, the last line says so until one comes. */
 			look(t);

@@ -7,8 +7,6 @@
 
 enum { FIND_EVERY_MS = 5000, FRESH_TRIES = 5, FRESH_WAIT_MS = 20 };
 
-static const char *const ways[] = { "request", "response" };
-
 static double
 now_ms(void)
 {
@@ -40,7 +38,7 @@ read_sample(const struct family *f, const char *text, struct sample *s)
 	s->at_ms = json_figure(f->metrics, "timestamp");
 	s->seconds = (s->at_ms - started) / 1e3;
 	for (int i = 0; i < 2; i++)
-		flow_read(json_object_get(totals, ways[i]), &s->way[i]);
+		flow_read(json_object_get(totals, flow_ways[i]), &s->way[i]);
 	s->streams = json_figure(json_object_get(f->metrics, "streams"), "open");
 	s->pool_bytes = json_figure(pool, "totalBytes");
 	s->pool_in_use = json_figure(pool, "totalInUse");

@@ -90,6 +90,8 @@ def not_preloaded(_):
 def switched_off(tmp):
     with lib.Server(STREAM_ENABLED="0") as server:
         assert reasons(check(server.pid)["reasons"]) == ["disabled"]
+    with lib.Server(STREAM_ENABLED="OFF") as server:  # no switch to the library, which says so
+        assert check(server.pid)["watched"]
     with lib.Server(STREAM_METRICS_SOCKET="off") as server:
         server.turns(server.client())
         found = check(server.pid)

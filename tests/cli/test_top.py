@@ -73,6 +73,10 @@ class Terminal:
     def press(self, keys):
         os.write(self.fd, keys)
 
+    def hang_up(self):
+        os.close(self.fd)
+        self.fd = os.open("/dev/null", os.O_RDONLY)
+
     def end(self):
         """Its exit status, once it has ended."""
         end = time.monotonic() + lib.LIMIT
@@ -262,6 +266,16 @@ def colours(tmp):
             assert top.end() == 0 and red not in top.raw
 
 
+def a_terminal_that_hangs_up(tmp):
+    """Where SIGHUP, which would end it, is ignored, no key will ever come."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with Family(tmp) as family, Terminal(family.path) as top:
+        signal.signal(signal.SIGHUP, before)
+        top.shows(str(family.pid))
+        top.hang_up()
+        lib.within(lambda: os.waitid(os.P_PID, top.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT))
+
+
 def a_terminal_nobody_knows(tmp):
     with Family(tmp) as family, Terminal(family.path, TERM="no-such-terminal") as top:
         top.shows("this is one frame")
@@ -274,4 +288,5 @@ def a_terminal_nobody_knows(tmp):
 if __name__ == "__main__":
     lib.run([one_frame_without_a_terminal, a_screen_of_80_columns, into_a_family_and_a_stream,
              keys_sort, the_screen_changes_its_size, servers_come_and_go,
-             names_do_nothing_to_the_terminal, colours, a_terminal_nobody_knows])
+             names_do_nothing_to_the_terminal, colours, a_terminal_that_hangs_up,
+             a_terminal_nobody_knows])
