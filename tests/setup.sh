@@ -29,6 +29,7 @@ test_packages=(
 	puma python3-prometheus-client python3-pyte redis-server redis-tools rsync ruby
 	ruby-webrick shellcheck slapd socat squid stunnel4 systemd-container tcl valgrind vsftpd wrk zsh
 	podman python3-kubernetes python3-yaml runc
+	ruby-webrick shellcheck slapd socat squid stunnel4 systemd tcl valgrind vsftpd wrk
 )
 
 case ${1:-} in

@@ -14,6 +14,8 @@ const struct config *config = &the_config;
 /* Where the program started, if a place is relative; asked once, because it may move. "" is unknown. */
 static char start_directory[CONFIG_PATH_MAX];
 
+enum { MOST_PASSED = 256 };
+
 /* Each parser returns false for a bad value and has then changed nothing. */
 enum kind {
 	SIZE,
@@ -165,6 +167,7 @@ parse_place(const char *value, char *out)
 	size_t len = 0;
 	bool good = true;
 
+	place[0] = '\0';
 	for (; *value != '\0' && good; value++) {
 		if (*value != '%') {
 			good = append(place, sizeof(place), &len, *value);
@@ -185,10 +188,8 @@ parse_place(const char *value, char *out)
 			return false;
 		}
 	}
-	if (good) {
-		memcpy(out, place, len);
-		out[len] = '\0';
-	}
+	if (good)
+		memcpy(out, place, len + 1);
 	return good;
 }
 
@@ -295,6 +296,21 @@ read_variable(const struct variable *v)
 					       : instead_of_nothing(v->kind));
 }
 
+/* The protocol of sd_listen_fds(3): LISTEN_FDS is meant for the process LISTEN_PID. */
+static uint32_t
+passed_sockets(void)
+{
+	const char *nr = secure_getenv("LISTEN_FDS"), *pid;
+	uint64_t fds, whose;
+
+	if (nr == NULL || (pid = secure_getenv("LISTEN_PID")) == NULL ||
+	    !parse_digits(nr, nr + strlen(nr), 10, &fds) ||
+	    !parse_digits(pid, pid + strlen(pid), 10, &whose) ||
+	    whose != (uint64_t)sys_getpid())
+		return 0;
+	return fds > MOST_PASSED ? MOST_PASSED : (uint32_t)fds;
+}
+
 static bool
 is_relative(const char *place)
 {
@@ -320,6 +336,7 @@ config_init(void)
 	strncpy(the_config.program, name != NULL ? name : "",
 		sizeof(the_config.program) - 1);
 	the_config.metrics = true;
+	the_config.nr_passed = passed_sockets();
 	for (unsigned i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
 		read_variable(&variables[i]);
 		if (variables[i].kind == LEVEL)

@@ -27,6 +27,8 @@ struct config {
 	bool test_eager;   /* STREAM_TEST=eager: reads ahead whether it pays or not */
 	bool test_count;   /* STREAM_TEST=count: /metrics.json says how often it paid */
 	bool metrics;      /* false: STREAM_METRICS_SOCKET=off */
+	uint32_t nr_passed; /* sockets from descriptor 3 on that a service manager opened
+			     * for this process: sd_listen_fds(3) */
 	char programs[512];           /* STREAM_PROGRAMS as given, for /metrics.json */
 	char program[64];             /* program_invocation_short_name */
 	char socket[CONFIG_PATH_MAX]; /* for config_path(): %e is expanded, %p and %% are not;

@@ -143,6 +143,8 @@ life_fork_begin(void)
 {
 	if (!self_enter())
 		return;
+	if (!relaxed(process->joined) && nr_numbers)
+		stream_passed();
 	life_shut(FLUSH_SHARE);
 	if (!relaxed(process->joined))
 		return;

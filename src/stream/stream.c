@@ -22,6 +22,8 @@
 
 /* 0, 1 and 2: stdin, stdout and stderr may be used by whoever calls printf or perror. */
 enum { NR_STANDARD = 3 };
+/* As in systemd/sd-daemon.h. */
+enum { SD_LISTEN_FDS_START = 3 };
 
 /* A read of less than this part of the chunk may be served from a borrow. */
 enum { SMALL = 8 };
@@ -406,6 +408,18 @@ stream_listening(int fd)
 					       relaxed(s->options)));
 	begin_listening(s);
 	life_join();
+}
+
+/* Such a program need not call listen(), and its workers would begin a family each. */
+void
+stream_passed(void)
+{
+	for (uint32_t i = 0; i < config->nr_passed; i++) {
+		struct stream *s = socket_record(SD_LISTEN_FDS_START + (int)i);
+
+		if (s && relaxed(s->state) == STATE_LISTENING)
+			life_join();
+	}
 }
 
 void

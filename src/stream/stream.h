@@ -261,8 +261,10 @@ void stream_forget(int fd); /* by a call that may have made anything */
 void stream_forget_socket(int fd, uint64_t cookie);
 void stream_made_plain(int fd); /* open, pipe, eventfd, ... : certainly no stream */
 void stream_made_socket(int fd, int domain, int type, int protocol); /* socket() */
-void stream_made_pair(int fd, int type);               /* socketpair(), each end */
-void stream_listening(int fd);                         /* listen() succeeded */
+void stream_made_pair(int fd, int type); /* socketpair(), each end */
+void stream_listening(int fd);           /* listen() succeeded */
+void
+stream_passed(void); /* before a fork: a service manager's sockets that listen, if any */
 void stream_accepted(int fd, int listener, int flags); /* accept4's flags; 0 */
 void stream_connected(int fd); /* connect() succeeded or is in progress */
 

@@ -15,7 +15,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 limit=90
 all=(mosquitto nginx redis memcached postgresql haproxy apache slapd sshd bind9
-	tcl http_server socketserver node forking prefork daemon nginx_upgrade
+	tcl http_server socketserver node forking prefork daemon activated nginx_upgrade
 	vsftpd rsync stunnel dovecot squid mariadb git apache_php webrick puma
 	node_cluster java erlang replication
 	company_malloc company_sanitizers company_identity company_php company_musl

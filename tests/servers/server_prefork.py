@@ -1,12 +1,14 @@
 """server_prefork.py PORT [PIDFILE]: three workers forked before the first connection, a
 thread for each connection in them, a write for each line of a reply (load_lines.py).
 
+Where a service manager listens for it, as sd_listen_fds(3) says, it does not by itself.
 With PIDFILE it becomes a daemon first: listens, forks twice, and the first two processes
 end.  All processes sleep without a time-out.  The master replaces a worker that dies;
 SIGTERM ends master and workers cleanly.
 """
 import os
 import signal
+import socket
 import socketserver
 import sys
 
@@ -58,8 +60,17 @@ def spawn(server, workers):
     work(server)
 
 
+def listen(port):
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return Server(("127.0.0.1", port), Lines)
+    server = Server(("127.0.0.1", port), Lines, bind_and_activate=False)
+    server.socket.close()
+    server.socket = socket.socket(fileno=3)
+    return server
+
+
 def main():
-    server = Server(("127.0.0.1", int(sys.argv[1])), Lines)
+    server = listen(int(sys.argv[1]))
     if len(sys.argv) > 2:
         daemonize(sys.argv[2])
     workers = set()

@@ -269,6 +269,26 @@ a_program_named_with_a_percent_sign_is_taken_literally(void **state)
 }
 
 static void
+sockets_are_passed_to_the_process_that_is_named(void **state)
+{
+	(void)state;
+	fake.pid = 4711;
+	setenv("LISTEN_PID", "4711", 1);
+	with("LISTEN_FDS", "2");
+	assert_int_equal(config->nr_passed, 2);
+	with("LISTEN_FDS", "99999999999");
+	assert_int_equal(config->nr_passed, 256);
+	with("LISTEN_FDS", "-1");
+	assert_int_equal(config->nr_passed, 0);
+	setenv("LISTEN_PID", "4712", 1); /* inherited */
+	with("LISTEN_FDS", "2");
+	assert_int_equal(config->nr_passed, 0);
+	unsetenv("LISTEN_PID");
+	assert_string_equal(with("LISTEN_FDS", "2"), "");
+	assert_int_equal(config->nr_passed, 0);
+}
+
+static void
 a_place_too_long_is_bad(void **state)
 {
 	static char path[CONFIG_PATH_MAX + 1];
@@ -314,6 +334,8 @@ main(void)
 		cmocka_unit_test_setup(a_relative_place_counts_from_the_start, fresh),
 		cmocka_unit_test_setup(
 			a_program_named_with_a_percent_sign_is_taken_literally, fresh),
+		cmocka_unit_test_setup(sockets_are_passed_to_the_process_that_is_named,
+				       fresh),
 		cmocka_unit_test_setup(a_place_too_long_is_bad, fresh),
 		cmocka_unit_test_setup(programs_choose, fresh),
 	};
