@@ -205,6 +205,8 @@ getsockopt(int fd, int level, int name, void *value, socklen_t *len)
 int
 shutdown(int fd, int how)
 {
+	int r;
+
 	real_ready();
 	/* From here on a write fails at once, so nothing is held, as with TCP_NOTSENT_LOWAT. */
 	if (how != SHUT_RD)
@@ -212,5 +214,8 @@ shutdown(int fd, int how)
 	if (how != SHUT_WR)
 		pair_deafen(fd);
 	life_quiesce(fd, FLUSH_SHUTDOWN);
-	return real.shutdown(fd, how);
+	r = real.shutdown(fd, how);
+	if (r == 0 && how != SHUT_RD && stall_any())
+		stall_over(fd);
+	return r;
 }

@@ -14,7 +14,7 @@ polled(const struct pollfd *fds, nfds_t nr, int r)
 {
 	for (nfds_t i = 0; stall_any() && r > 0 && i < nr; i++)
 		if (fds[i].revents & POLLOUT && entry_stream(fds[i].fd))
-			stall_writable(fds[i].fd);
+			stall_over(fds[i].fd);
 	return r;
 }
 
@@ -118,7 +118,7 @@ selected(int nr, const fd_set *out, int r)
 	for (int fd = 0; stall_any() && r > 0 && out && fd < nr; fd++)
 		if (((const fd_mask *)out)[fd / NFDBITS] >> fd % NFDBITS & 1 &&
 		    entry_stream(fd))
-			stall_writable(fd);
+			stall_over(fd);
 	return r;
 }
 

@@ -350,7 +350,7 @@ look_stalled(struct stream *s)
 }
 
 void
-stall_writable(int fd)
+stall_over(int fd)
 {
 	struct stream *s = stream_known(fd);
 
@@ -408,7 +408,7 @@ look_at(struct pollfd *pfd, unsigned nr, const struct look *look)
 		if (!s)
 			continue;
 		if (pfd[i].revents & (POLLOUT | POLLERR | POLLHUP))
-			stall_writable(pfd[i].fd);
+			stall_over(pfd[i].fd);
 		else if (relaxed(s->stalled))
 			look_stalled(s);
 		else

@@ -4,7 +4,8 @@
  * bytes and no read since the look before adds the time between the two.
  *
  * Of what is sent, episode by episode. An episode starts when the kernel refuses or shortens a write, or a blocking write has to
- * wait. It ends when the kernel takes bytes again or the stream is seen writable. It lasts
+ * wait. It ends when the kernel takes bytes again, when the stream is seen writable or shut down, or
+ * when a write says that it is broken. It lasts
  * no longer than tcpi_busy_time (tcp_info, linux/tcp.h) grew meanwhile plus a jiffy: an
  * application that comes back late is not a slow peer.
  *
@@ -40,8 +41,8 @@ stall_any(void)
 	return __atomic_load_n(&process->nr_stalled, __ATOMIC_RELAXED) != 0;
 }
 
-/* poll or select says `fd` is writable. */
-void stall_writable(int fd);
+/* poll or select says `fd` is writable, or nothing more is to be written to it. */
+void stall_over(int fd);
 
 /* The keeper's look at all streams of this process: ends the episodes of those that are writable now,
  * finds the causes of the others,

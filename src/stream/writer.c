@@ -498,6 +498,8 @@ writer_sent(struct stream *s, size_t len, ssize_t r)
 			stall_end(s);
 	} else if (r < 0 && r != -EAGAIN && r != -EINTR) {
 		count_error(OP_WRITE, (int)-r);
+		if (relaxed(s->stalled))
+			stall_end(s);
 	}
 	if (self.call_start_ns)
 		timed(s);

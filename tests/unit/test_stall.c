@@ -49,9 +49,26 @@ writable_ends_it(void **state)
 	fake_script(&fake.fd[A], -EAGAIN);
 	app_write(s, "a");
 	fake.now_ns += 20 * MS;
-	stall_writable(A);
+	stall_over(A);
 	fake.now_ns += 500 * MS;
 	app_write(s, "a");
+	assert_int_equal(stalled_ns(s), 20 * MS);
+}
+
+static void
+a_write_that_fails_ends_it(void **state)
+{
+	struct stream *s = accepted(A, AF_UNIX);
+
+	(void)state;
+	nonblocking(s);
+	fake_script(&fake.fd[A], -EAGAIN);
+	app_write(s, "a");
+	fake.now_ns += 20 * MS;
+	fake_script(&fake.fd[A], -EPIPE);
+	assert_int_equal(app_write(s, "a"), -EPIPE);
+	fake.now_ns += 500 * MS;
+	stream_forget(A);
 	assert_int_equal(stalled_ns(s), 20 * MS);
 }
 
@@ -149,7 +166,7 @@ a_write_waits_twice(void **state)
 	stall_may_wait(s, start);
 	fake.now_ns += 200 * MS;
 	stall_look(0);
-	stall_writable(A);
+	stall_over(A);
 	assert_int_equal(stalled_ns(s), 200 * MS);
 	fake.now_ns += 50 * MS;
 	stall_returned(s, start, fake.now_ns, true);
@@ -586,6 +603,7 @@ main(void)
 		T(an_end_alone_is_nothing_unread),
 		T(a_refused_write_begins_and_the_next_that_goes_ends),
 		T(writable_ends_it),
+		T(a_write_that_fails_ends_it),
 		T(a_late_application_is_no_slow_peer),
 		T(a_short_write_begins_one_too),
 		T(a_blocking_write_that_waited_is_an_episode),
