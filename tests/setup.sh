@@ -20,16 +20,14 @@ test_packages=(
 	"${build_packages[@]}" "${demo_packages[@]}"
 	apache2 apache2-utils bash-completion bind9 bind9-dnsutils
 	chromium chromium-driver clang clang-format clang-tidy cppcheck
-	dovecot-imapd erlang-inets git gnuplot-nox haproxy iproute2 ldap-utils lftp libapache2-mod-php
-	debhelper dovecot-imapd erlang-inets git haproxy iproute2 ldap-utils lftp libapache2-mod-php
+	debhelper dovecot-imapd erlang-inets git gnuplot-nox haproxy iproute2 ldap-utils lftp libapache2-mod-php
 	libclang-rt-dev libecj-java libfaketime libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
 	lintian man-db mandoc mariadb-client-core mariadb-server-core memcached mosquitto mosquitto-clients
 	musl-tools nginx-light nodejs openjdk-17-jre-headless openssh-client
 	openssh-server openssl php-cli postgresql postgresql-contrib procps prometheus
-	puma python3-prometheus-client python3-pyte redis-server redis-tools rsync ruby
-	ruby-webrick shellcheck slapd socat squid stunnel4 systemd-container tcl valgrind vsftpd wrk zsh
-	podman python3-kubernetes python3-yaml runc
-	ruby-webrick shellcheck slapd socat squid stunnel4 systemd tcl valgrind vsftpd wrk
+	podman puma python3-kubernetes python3-prometheus-client python3-pyte python3-yaml redis-server
+	redis-tools rsync ruby ruby-webrick runc shellcheck slapd socat squid stunnel4 systemd
+	systemd-container tcl valgrind vsftpd wrk zsh
 )
 
 case ${1:-} in

@@ -101,7 +101,7 @@ bool
 family_read(struct family *family, struct place *place, const struct http_get *get)
 {
 	json_t *doc = parse(get, "weir.metrics/1");
-	double pid = json_figure(doc, "pid");
+	json_int_t pid = json_whole(doc, "pid");
 
 	if (!doc)
 		return false;
@@ -109,7 +109,6 @@ family_read(struct family *family, struct place *place, const struct http_get *g
 	family->metrics = doc;
 	family->program = json_word(doc, "program");
 	family->pid = pid >= 1 && pid <= INT_MAX ? (pid_t)pid : 0;
-	family->pid = (pid_t)json_whole(doc, "pid");
 	family->seen_pid = family->pid;
 	if (get->peer && place->via && !proc_same_namespace(place->via, getpid(), "pid"))
 		family->seen_pid = get->peer;

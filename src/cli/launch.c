@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -122,14 +121,10 @@ launch_preload(bool with_library, struct text *value)
 static bool
 enabled(const char *verb)
 {
-	static const char *const off[] = { "0", "off", "no", "false" };
 	const char *value = getenv("STREAM_ENABLED");
 
-	for (int i = 0; value && i < 4; i++)
-		if (strcasecmp(value, off[i]) == 0)
-			return refuse(verb, "STREAM_ENABLED",
-				      "is off in the environment: unset it");
-	return true;
+	return !value || !is_off(value) ||
+	       refuse(verb, "STREAM_ENABLED", "is off in the environment: unset it");
 }
 
 int

@@ -4,9 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 static void
 refuse(const char *what, const char *why)
@@ -119,95 +116,6 @@ take_option(char **argv)
 	}
 	set(s, value);
 	return words;
-}
-
-/* ---- the library ---- */
-
-static const char *
-library_path(void)
-{
-	const char *told = getenv("WEIR_LIB");
-
-	return told && *told ? told : WEIR_LIBRARY;
-}
-
-static bool
-library_good(const char *path)
-{
-	struct statvfs fs;
-	struct elf elf;
-	int ret = elf_read(path, &elf);
-
-	if (ret == -ENOEXEC || ret == -EBADMSG || (!ret && (!elf.ours || !elf.shared)))
-		return refuse(path,
-			      "is no library for this machine: install weir again");
-	if (ret < 0) {
-		complain("run: the library %s cannot be read (%s): install it, or say in "
-			 "WEIR_LIB where it is",
-			 path, strerror(-ret));
-		return false;
-	}
-	/* These part the entries of LD_PRELOAD, and there is no way to write them otherwise. */
-	if (strpbrk(path, ": \t\n"))
-		return refuse(
-			path,
-			"cannot be preloaded, as its path has a space or a colon: put "
-			"it elsewhere");
-	if (*path != '/')
-		return refuse(path, "must be named by a whole path");
-	if (statvfs(path, &fs) == 0 && fs.f_flag & ST_NOEXEC)
-		return refuse(path,
-			      "lies on a file system mounted noexec: put it elsewhere");
-	return true;
-}
-
-static bool
-same_file(const char *a, const char *b)
-{
-	struct stat x, y;
-
-	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-	       x.st_ino == y.st_ino;
-}
-
-/* Adds the library behind what is preloaded already: a sanitizer's has to come first. */
-static bool
-preload(const char *path)
-{
-	const char *old = getenv("LD_PRELOAD"), *slash;
-	struct text all = { 0 };
-	bool there = false, good = true;
-	char *copy = have(strdup(old ? old : "")), *rest = NULL;
-
-	for (char *s = strtok_r(copy, ": \t\n", &rest); s;
-	     s = strtok_r(NULL, ": \t\n", &rest)) {
-		slash = strrchr(s, '/');
-		there = there || same_file(s, path);
-		if (!same_file(s, path) &&
-		    strcmp(slash ? slash + 1 : s, "libweir.so") == 0) {
-			refuse(s,
-			       "is in LD_PRELOAD already, and is another library than this "
-			       "command's: unset LD_PRELOAD");
-			good = false;
-		}
-	}
-	free(copy);
-	if (!there) {
-		text_add(&all, "%s%s%s", old ? old : "", old && *old ? ":" : "", path);
-		if (setenv("LD_PRELOAD", text_string(&all), 1) < 0)
-			have(NULL);
-	}
-	text_fini(&all);
-	return good;
-}
-
-static bool
-enabled(void)
-{
-	const char *value = getenv("STREAM_ENABLED");
-
-	return !value || !is_off(value) ||
-	       refuse("STREAM_ENABLED", "is off in the environment: unset it");
 }
 
 /* ---- the verb ---- */
