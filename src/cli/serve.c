@@ -17,19 +17,23 @@
 
 enum {
 	MOST_CONNECTIONS = 512,
+	SPARE = 64, /* of them: beyond the rest, one that has not asked yet makes room */
 	IDLE_S = 5,  /* that a client may neither send nor take anything */
 	WHOLE_S = 30 /* of a connection, however busy its client keeps it */
 };
 
-/* The connections, so that those which are too old can be ended. */
+struct client {
+	struct MHD_Connection *connection; /* NULL: a free place */
+	int fd;
+	time_t since;
+	bool asked;
+};
+
 static struct {
 	pthread_mutex_t lock;
-	struct {
-		struct MHD_Connection *connection; /* NULL: a free place */
-		int fd;
-		time_t since;
-	} at[MOST_CONNECTIONS];
-} connections = { .lock = PTHREAD_MUTEX_INITIALIZER };
+	struct client at[MOST_CONNECTIONS];
+	int nr;
+} clients = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static time_t
 now_s(void)
@@ -40,42 +44,83 @@ now_s(void)
 	return t.tv_sec;
 }
 
+/* NULL finds a free place. */
+static struct client *
+find_locked(const struct MHD_Connection *connection)
+{
+	for (struct client *c = clients.at; c < clients.at + MOST_CONNECTIONS; c++)
+		if (c->connection == connection)
+			return c;
+	return NULL;
+}
+
+/* Its thread notices that nothing more comes or goes. The descriptor is closed later than the
+ * place is free. */
+static void
+end_locked(struct client *c)
+{
+	c->asked = true;
+	shutdown(c->fd, SHUT_RDWR);
+}
+
+static void
+make_room_locked(void)
+{
+	struct client *oldest = NULL;
+
+	for (struct client *c = clients.at; c < clients.at + MOST_CONNECTIONS; c++)
+		if (c->connection && !c->asked && (!oldest || c->since < oldest->since))
+			oldest = c;
+	if (oldest)
+		end_locked(oldest);
+}
+
 /* libmicrohttpd tells of connections that begin and end. */
 static void
 note_connection(void *arg, struct MHD_Connection *connection, void **slot,
 		enum MHD_ConnectionNotificationCode code)
 {
+	bool begins = code == MHD_CONNECTION_NOTIFY_STARTED;
 	const union MHD_ConnectionInfo *of =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	const struct MHD_Connection *wanted =
-		code == MHD_CONNECTION_NOTIFY_STARTED ? NULL : connection;
+	struct client *c;
 
 	(void)arg;
 	(void)slot;
-	pthread_mutex_lock(&connections.lock);
-	for (int i = 0; i < MOST_CONNECTIONS; i++) {
-		if (connections.at[i].connection != wanted)
-			continue;
-		connections.at[i].connection = wanted ? NULL : connection;
-		connections.at[i].fd = of->connect_fd;
-		connections.at[i].since = now_s();
-		break;
+	pthread_mutex_lock(&clients.lock);
+	if (begins && clients.nr >= MOST_CONNECTIONS - SPARE)
+		make_room_locked();
+	c = find_locked(begins ? NULL : connection);
+	if (c) {
+		*c = (struct client){ begins ? connection : NULL, of->connect_fd,
+				      now_s(), false };
+		clients.nr += begins ? 1 : -1;
 	}
-	pthread_mutex_unlock(&connections.lock);
+	pthread_mutex_unlock(&clients.lock);
 }
 
-/* Its thread notices that nothing more comes or goes. */
+static void
+note_request(const struct MHD_Connection *connection)
+{
+	struct client *c;
+
+	pthread_mutex_lock(&clients.lock);
+	c = find_locked(connection);
+	if (c)
+		c->asked = true;
+	pthread_mutex_unlock(&clients.lock);
+}
+
 static void
 end_old_connections(void)
 {
 	time_t now = now_s();
 
-	pthread_mutex_lock(&connections.lock);
-	for (int i = 0; i < MOST_CONNECTIONS; i++)
-		if (connections.at[i].connection &&
-		    now - connections.at[i].since > WHOLE_S)
-			shutdown(connections.at[i].fd, SHUT_RDWR);
-	pthread_mutex_unlock(&connections.lock);
+	pthread_mutex_lock(&clients.lock);
+	for (struct client *c = clients.at; c < clients.at + MOST_CONNECTIONS; c++)
+		if (c->connection && now - c->since > WHOLE_S)
+			end_locked(c);
+	pthread_mutex_unlock(&clients.lock);
 }
 
 static void
@@ -138,6 +183,7 @@ answer_request(void *arg, struct MHD_Connection *connection, const char *url,
 	(void)upload;
 	(void)upload_len;
 	(void)slot;
+	note_request(connection);
 	if (strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0) {
 		question.accept = MHD_lookup_connection_value(
 			connection, MHD_HEADER_KIND, "Accept");

@@ -144,8 +144,9 @@ process_families(struct text *t, const struct snapshot *snap)
 	plain(t, config->delay_us, 6);
 	family(t, GAUGE, "weir_pool_enabled", "Whether chunks are pooled.");
 	plain(t, config->pool_enabled, 0);
+	/* As Prometheus' own libraries say it: node_exporter, which has one, refuses another. */
 	family(t, GAUGE, "process_start_time_seconds",
-	       "Start of the family since the Unix epoch.");
+	       "Start time of the process since unix epoch in seconds.");
 	plain(t, snap->started_wall_ms, 3);
 	family(t, GAUGE, "weir_processes", "Live processes of the family.");
 	plain(t, snap->nr_pids, 0);
