@@ -64,5 +64,6 @@ interval_noise(const struct interval *off_to_off)
 int
 interval_tells(const struct interval *ratio, double noise)
 {
-	return (ratio->low > noise) - (ratio->high < 1 / noise);
+	return (ratio->low > 1 && ratio->median > noise) -
+	       (ratio->high < 1 && ratio->median < 1 / noise);
 }

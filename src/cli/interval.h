@@ -27,10 +27,14 @@ struct interval interval_of(const double *values, int nr);
 int interval_rank(int nr);
 double interval_coverage(int nr, int rank);
 
-/* How much has to be between two settings before it counts, as a factor above 1: `off_to_off` is
- * the interval of what the same setting measured in one round, divided by each other. */
+/* What counts as noise, as a factor above 1: `off_to_off` is the interval of what one setting
+ * measured twice in a round, the second divided by the first. */
 double interval_noise(const struct interval *off_to_off);
 
-/* A ratio is above or below 1 by more than `noise`: 1 or -1; 0: it cannot be told. */
+/* 1 or -1 where a ratio is above or below 1: all of its interval is, and its median is beyond the
+ * noise. 0: it cannot be told. In simulations of settings that are all alike, with normal, skewed,
+ * bimodal and heavy-tailed disturbances and 5 to 20 rounds, one of five was called better in 0 to
+ * 1.8 % of the sessions. To ask that all of the interval is beyond the noise would make that 0.1 %,
+ * and overlook most settings that are twice as fast where the machine is busy. */
 int interval_tells(const struct interval *ratio, double noise);
 #endif

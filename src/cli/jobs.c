@@ -149,6 +149,8 @@ jobs_init(struct jobs *j)
 	int nr = 0;
 
 	*j = (struct jobs){ 0 };
+	/* Who reads our lines may go, and the server is still to be ended. */
+	sigaddset(&set, SIGPIPE);
 	/* Ignored, children would vanish without a status. */
 	signal(SIGCHLD, SIG_DFL);
 	sigprocmask(SIG_BLOCK, &set, NULL);

@@ -8,8 +8,6 @@
 #define PLOT_SECONDS 60.0
 #define WIDE_RANGE 4.0 /* a greater gain would flatten the others on a linear axis */
 
-static const char script_name[] = "plot.gnuplot", log_name[] = "plot.log";
-
 static bool
 find_gnuplot(struct program *program)
 {
@@ -136,9 +134,9 @@ report_plot(const struct tune *t, const struct verdict *v, struct jobs *jobs,
 	struct program program;
 	double end = now_seconds() + PLOT_SECONDS;
 	bool good = find_gnuplot(&program);
-	FILE *out = fopen(stage_file(stage, script_name, &script), "we");
+	FILE *out = fopen(stage_file(stage, PLOT_SCRIPT, &script), "we");
 
-	stage_file(stage, log_name, &log);
+	stage_file(stage, PLOT_LOG, &log);
 	if (out)
 		write_script(out, t, v);
 	good = good && out && !ferror(out);

@@ -55,16 +55,17 @@ struct progress {
 	bool terminal;
 	int round, done, in_round; /* trials of this round */
 	int setting, load;         /* of the trial under way */
-	double began, deadline;
+	double began, trial_began, deadline;
 	int nr_trials; /* done in all */
 	bool shown;    /* a line is on the terminal */
 };
 
+/* Below 0: unknown. */
 static double
 seconds_left(const struct progress *p)
 {
 	const struct tune *t = p->tune;
-	double spent = now_seconds() - p->began, left = -1; /* unknown */
+	double now = now_seconds(), left = -1, in_trial = now - p->trial_began;
 	double trials = t->nr_settings * t->nr_loads * (double)t->rounds_wanted;
 
 	/* Those before this one; settings that are out by now are counted, which is soon
@@ -72,10 +73,13 @@ seconds_left(const struct progress *p)
 	if (p->round)
 		trials = (double)(t->rounds_wanted - p->round + 1) * p->in_round -
 			 p->done;
-	if (p->nr_trials && t->rounds_wanted <= MOST_VALUES)
-		left = trials * spent / p->nr_trials;
-	if (p->deadline > 0 && (left < 0 || p->deadline - now_seconds() < left))
-		left = p->deadline - now_seconds();
+	if (p->nr_trials && t->rounds_wanted < MOST_VALUES) {
+		double average = (p->trial_began - p->began) / p->nr_trials;
+
+		left = trials * average - (in_trial < average ? in_trial : average);
+	}
+	if (p->deadline > 0 && (left < 0 || p->deadline - now < left))
+		left = p->deadline - now;
 	return left;
 }
 
@@ -97,7 +101,7 @@ line(const struct progress *p, struct text *out)
 	text_add(out, ": %s", t->settings[p->setting].name);
 	if (clients)
 		text_add(out, ", %d client%s", clients, clients == 1 ? "" : "s");
-	if (left >= 0)
+	if (left > 0)
 		text_add(out, "; %d:%02d left", (int)left / 60, (int)left % 60);
 }
 
@@ -106,6 +110,7 @@ progress_on(struct progress *p, const struct trial *trial)
 {
 	p->setting = trial->setting;
 	p->load = trial->load;
+	p->trial_began = now_seconds();
 }
 
 static void
@@ -177,7 +182,6 @@ one_trial(struct rounds *r, struct trial *trial)
 	enum outcome o;
 	bool go_on = true;
 
-	progress_on(&r->progress, trial);
 	progress_show(&r->progress);
 	o = trial_run(r->bench, t, trial, &f);
 	r->progress.nr_trials++;

@@ -1,4 +1,5 @@
 #include "cli/stage.h"
+#include "cli/cli.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,7 +11,8 @@
 
 enum { MOST_OUTPUT = 1 << 20, LAST_LINES = 5 };
 
-static const char *const files[] = { SERVER_LOG, LOAD_OUT, LOAD_ERR };
+static const char *const files[] = { SERVER_LOG, LOAD_OUT, LOAD_ERR, PLOT_SCRIPT,
+				     PLOT_LOG };
 
 int
 stage_open(struct stage *s)
@@ -33,9 +35,8 @@ stage_open(struct stage *s)
 	return ret;
 }
 
-/* Removes what is in it, and itself if `whole`. */
 static void
-clear(const char *directory, bool whole)
+clear(const char *directory)
 {
 	DIR *dir = opendir(directory);
 	struct dirent *entry;
@@ -45,8 +46,6 @@ clear(const char *directory, bool whole)
 			unlinkat(dirfd(dir), entry->d_name, 0);
 	if (dir)
 		closedir(dir);
-	if (whole)
-		rmdir(directory);
 }
 
 const char *
@@ -58,17 +57,28 @@ stage_file(const struct stage *s, const char *name, struct text *path)
 }
 
 void
+stage_clear_sockets(const struct stage *s)
+{
+	struct text path = { 0 };
+
+	clear(stage_file(s, SOCKETS, &path));
+	text_fini(&path);
+}
+
+void
 stage_close(struct stage *s)
 {
 	struct text path = { 0 };
 
 	if (s->directory.at) {
-		clear(stage_file(s, SOCKETS, &path), true);
+		stage_clear_sockets(s);
+		rmdir(stage_file(s, SOCKETS, &path));
 		/* What failed has other names by now. */
 		for (size_t i = 0; i < sizeof files / sizeof *files; i++)
 			unlink(stage_file(s, files[i], &path));
-		if (!s->keep)
-			clear(s->directory.at, true);
+		if (rmdir(s->directory.at) < 0 && errno == ENOTEMPTY)
+			complain("tune: the output of what failed is in %s",
+				 s->directory.at);
 	}
 	text_fini(&path);
 	text_fini(&s->directory);
@@ -95,7 +105,8 @@ stage_read(const char *path, struct text *out)
 }
 
 void
-stage_keep(struct stage *s, const char *setting, const char *name, struct failure *f)
+stage_keep(const struct stage *s, const char *setting, const char *name,
+	   struct failure *f)
 {
 	struct text path = { 0 }, all = { 0 };
 	const char *from;
@@ -107,9 +118,7 @@ stage_keep(struct stage *s, const char *setting, const char *name, struct failur
 			*c = '-';
 	text_clear(&f->tail);
 	stage_read(stage_file(s, name, &path), &all);
-	if (all.len && rename(text_string(&path), f->file.at) == 0)
-		s->keep = true;
-	else
+	if (!all.len || rename(text_string(&path), f->file.at) < 0)
 		text_clear(&f->file);
 	while (all.len && all.at[all.len - 1] == '\n')
 		all.at[--all.len] = '\0';
@@ -122,18 +131,17 @@ stage_keep(struct stage *s, const char *setting, const char *name, struct failur
 }
 
 void
+stage_forget(struct failure *f)
+{
+	if (f->file.len)
+		unlink(f->file.at);
+	failure_fini(f);
+}
+
+void
 failure_fini(struct failure *f)
 {
 	text_fini(&f->why);
 	text_fini(&f->file);
 	text_fini(&f->tail);
-}
-
-void
-stage_clear_sockets(const struct stage *s)
-{
-	struct text path = { 0 };
-
-	clear(stage_file(s, SOCKETS, &path), false);
-	text_fini(&path);
 }

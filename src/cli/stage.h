@@ -13,10 +13,11 @@
 #define LOAD_OUT "load.out"
 #define LOAD_ERR "load.err"
 #define SOCKETS "sockets"
+#define PLOT_SCRIPT "plot.gnuplot"
+#define PLOT_LOG "plot.log"
 
 struct stage {
 	struct text directory;
-	bool keep; /* it has files of what failed */
 };
 
 /* What went wrong. */
@@ -28,6 +29,7 @@ struct failure {
 
 /* In $TMPDIR or /tmp. 0 or -errno. */
 int stage_open(struct stage *);
+/* Names the directory on stderr where it has to stay. */
 void stage_close(struct stage *);
 
 /* The path of a name in it, into `path`, whose string is returned. */
@@ -38,8 +40,12 @@ void stage_clear_sockets(const struct stage *);
 /* Adds the end of a file, a MiB at most; bytes 0 become spaces. */
 void stage_read(const char *path, struct text *out);
 
+/* What was kept for it is of no use after all. */
+void stage_forget(struct failure *);
+
 /* Keeps a file of output, unless it is empty, and fills in where it is and its last lines. */
-void stage_keep(struct stage *, const char *setting, const char *name, struct failure *);
+void stage_keep(const struct stage *, const char *setting, const char *name,
+		struct failure *);
 
 void failure_fini(struct failure *);
 #endif

@@ -192,16 +192,20 @@ begin(struct bench *b, const struct tune *t, const struct setting *setting,
 		/* It may be that it cannot bind: then it can a minute later. */
 		jobs_end_server(&b->jobs, 0);
 		end = now_seconds() + LINGER_SECONDS;
-		b->clear(b->arg);
-		complain("tune: the port is still taken by connections of the run "
-			 "before, as the server does not set SO_REUSEADDR: waiting");
+		stage_forget(f);
+		if (!b->lingers) {
+			b->clear(b->arg);
+			complain("tune: the server does not set SO_REUSEADDR, and "
+				 "connections of the run before keep its port for a "
+				 "minute: waiting each time");
+		}
+		b->lingers = true;
 		while (ports_linger(text_string(&b->ports)) && now_seconds() < end) {
 			if (trial_stopped(b))
 				return TRIAL_STOPPED;
 			b->tick(b->arg);
 			jobs_wait(&b->jobs, TICK_SECONDS);
 		}
-		failure_fini(f);
 	}
 }
 

@@ -23,6 +23,7 @@ struct bench {
 	double deadline;           /* of now_seconds(); 0: none */
 	int end_status;            /* how the server ends without the library */
 	bool slow_end;             /* SIGTERM does not end it */
+	bool lingers;              /* its port was not free at once */
 	void (*tick)(void *arg);   /* called about once a second while one waits */
 	void (*clear)(void *arg);  /* called before a line goes to stderr */
 	void *arg;

@@ -9,6 +9,7 @@
 #include "cli/rounds.h"
 #include "cli/verdict.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,9 +191,25 @@ read_request(struct tune *t, int argc, char **argv, int *status)
 
 /* ---- the verb ---- */
 
-/* What is asked for at the end has to be possible: minutes of measuring would be lost. */
+/* Minutes of measuring would be lost if this showed at the end. */
+static bool
+can_write(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+
+	if (fd >= 0)
+		unlink(path);
+	else if (errno == EEXIST)
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		complain("tune: %s: %s", path, strerror(errno));
+	else
+		close(fd);
+	return fd >= 0;
+}
+
 static int
-prepare(struct session *s, FILE **out)
+prepare(struct session *s)
 {
 	struct tune *t = &s->tune;
 	int ret = launch_look("tune", t->server[0], &s->program);
@@ -204,10 +221,9 @@ prepare(struct session *s, FILE **out)
 			 "gnuplot-nox): install it, or leave --png out");
 		return END_FAILED;
 	}
-	if (t->out_file && !(*out = fopen(t->out_file, "ae"))) {
-		complain("tune: %s: %s", t->out_file, strerror(errno));
+	if ((t->out_file && !can_write(t->out_file)) ||
+	    (t->png_file && !can_write(t->png_file)))
 		return END_FAILED;
-	}
 	ret = stage_open(&s->bench.stage);
 	if (ret < 0) {
 		complain("tune: no temporary directory can be made: %s", strerror(-ret));
@@ -220,18 +236,23 @@ prepare(struct session *s, FILE **out)
 }
 
 static int
-write_out(const char *path, FILE *out, const json_t *doc)
+write_out(const char *path, const json_t *doc)
 {
-	if (ftruncate(fileno(out), 0) == 0 &&
-	    json_dumpf(doc, out, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) == 0 &&
-	    putc('\n', out) != EOF && fflush(out) == 0)
-		return END_FINE;
-	complain("tune: %s: %s", path, strerror(errno));
-	return END_FAILED;
+	FILE *out = fopen(path, "we");
+	bool good =
+		out &&
+		json_dumpf(doc, out, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) == 0 &&
+		putc('\n', out) != EOF;
+
+	if (out && fclose(out) == EOF)
+		good = false;
+	if (!good)
+		complain("tune: %s: %s", path, strerror(errno));
+	return good ? END_FINE : END_FAILED;
 }
 
 static int
-report(struct session *s, FILE *out)
+report(struct session *s)
 {
 	struct tune *t = &s->tune;
 	const char *preload = text_string(&s->bench.with);
@@ -245,7 +266,7 @@ report(struct session *s, FILE *out)
 		ret = json_out(doc);
 	else if (t->rounds || !t->failure.len)
 		report_print(t, v, preload);
-	if (out && write_out(t->out_file, out, doc) != END_FINE)
+	if (t->out_file && write_out(t->out_file, doc) != END_FINE)
 		ret = END_FAILED;
 	json_decref(doc);
 	if (t->png_file && t->rounds &&
@@ -262,9 +283,6 @@ session_fini(struct session *s)
 {
 	struct tune *t = &s->tune;
 
-	if (s->bench.stage.keep)
-		complain("tune: the output of what failed is in %s",
-			 text_string(&s->bench.stage.directory));
 	stage_close(&s->bench.stage);
 	jobs_fini(&s->bench.jobs);
 	text_fini(&s->bench.with);
@@ -282,7 +300,7 @@ session_fini(struct session *s)
 }
 
 static int
-carry_out(struct session *s, FILE *out)
+carry_out(struct session *s)
 {
 	struct tune *t = &s->tune;
 	int ret;
@@ -292,7 +310,7 @@ carry_out(struct session *s, FILE *out)
 	if (t->failure.len && t->rounds)
 		complain("tune: what follows is of %d whole round%s", t->rounds,
 			 t->rounds == 1 ? "" : "s");
-	ret = report(s, out);
+	ret = report(s);
 	return t->failure.len ? END_FAILED : ret;
 }
 
@@ -300,16 +318,13 @@ static int
 run_tune(int argc, char **argv)
 {
 	struct session s = { 0 };
-	FILE *out = NULL;
 	int ret;
 
 	if (read_request(&s.tune, argc, argv, &ret)) {
-		ret = prepare(&s, &out);
+		ret = prepare(&s);
 		if (ret == END_FINE)
-			ret = carry_out(&s, out);
+			ret = carry_out(&s);
 	}
-	if (out)
-		fclose(out);
 	session_fini(&s);
 	return ret;
 }

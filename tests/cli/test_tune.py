@@ -57,8 +57,9 @@ def check_figures(doc):
             same(found["value"], [value[n, i, load] for n in rounds])
             same(found["gain"], [value[n, i, load] / off(n, load) for n in rounds])
             noise = max(1.03, doc["offToOff"][load]["high"], 1 / doc["offToOff"][load]["low"])
-            better = found["gain"]["low"] > noise
-            worse = found["gain"]["high"] < 1 / noise
+            gain = found["gain"]
+            better = gain["low"] > 1 and gain["median"] > noise
+            worse = gain["high"] < 1 and gain["median"] < 1 / noise
             assert found["verdict"] == ("better" if better else "worse" if worse else "same")
 
 

@@ -150,6 +150,14 @@ def a_server_of_many_processes(tmp):
     assert doc["metric"] == "rate: [0-9]+" and doc["recommendation"] is None, doc
 
 
+def the_cpu_time_of_the_server(tmp):
+    """That of a child it has waited for, and not the load's own."""
+    tune = Tune(tmp, "burn", options=["--json", "--repeat", 1])
+    tune.args[tune.args.index("--load") + 1] += f"; timeout 0.2 {lib.PYTHON} -c 'while 1: 1' || :"
+    for sample in json.loads(tune.run()[0])["samples"]:
+        assert 0.09 <= sample["cpuSeconds"] <= 0.17, sample
+
+
 def a_server_that_sigterm_does_not_end(tmp):
     tune = Tune(tmp, "stubborn", options=["--repeat", 1, "--grace", 1])
     _, err = tune.run()
@@ -158,7 +166,7 @@ def a_server_that_sigterm_does_not_end(tmp):
 
 def the_interrupt(tmp):
     """What is measured by then is told; a second one does not wait for the server."""
-    tune = Tune(tmp, "stubborn", options=["--repeat", 99, "--grace", 1])
+    tune = Tune(tmp, options=["--repeat", 99])
     with tune.start() as process:
         while "round 2 of" not in process.stderr.readline():
             pass
@@ -191,11 +199,13 @@ def the_time_is_bounded(tmp):
 
 def the_number_of_clients(tmp):
     load = f"test '100%%' = 100'%%' && {lib.PYTHON} {LOAD} {{port}} %c"
-    for options, clients in (([], [8, 1]), (["--clients", 3], [3, 1]), (["--clients", 1], [1])):
-        tune = Tune(tmp, options=["--json", "--repeat", 1, *options])
+    for options, clients in ((["--max-time", 1], [8, 1]), (["--clients", 1, "--repeat", 1], [1]),
+                             (["--clients", 3, "--max-time", 1], [3, 1])):
+        tune = Tune(tmp, options=["--json", *options])
         tune.args[tune.args.index("--load") + 1] = load.format(port=tune.port)
         doc = json.loads(tune.run()[0])
         assert [load["clients"] for load in doc["loads"]] == clients, doc["loads"]
+        assert doc["rounds"] == 1 or "--repeat" not in options, doc
         assert doc["loads"][0]["command"].endswith(f"{tune.port} {clients[0]}"), doc["loads"]
 
 
@@ -225,6 +235,8 @@ def what_cannot_begin(tmp):
             (2, ["--load", "a %x", "--", "true"], "percent sign"),
             (2, ["--load", "a %", "--", "true"], "percent sign"),
             (1, ["--out", f"{tmp}/no/such", *good], f"{tmp}/no/such"),
+            (1, ["--png", f"{tmp}/no/such", *good],
+             f"{tmp}/no/such" if shutil.which("gnuplot") else "gnuplot"),
             (127, ["--load", "true", "--", "no-such-program"], "no such program in PATH")):
         got, out, err = lib.weir("tune", *args)
         assert got == status and not out and says in err, (args, got, err)
@@ -236,5 +248,6 @@ if __name__ == "__main__":
     lib.run([off_is_without_the_library, a_load_that_fails, a_number_that_is_not_found,
              a_server_that_does_not_start, a_setting_under_which_the_server_fails_is_out,
              the_library_that_does_not_get_in, a_server_of_many_processes,
-             a_server_that_sigterm_does_not_end, the_interrupt, the_time_is_bounded,
-             the_number_of_clients, the_picture, what_cannot_begin])
+             the_cpu_time_of_the_server, a_server_that_sigterm_does_not_end,
+             the_interrupt, the_time_is_bounded, the_number_of_clients,
+             the_picture, what_cannot_begin])

@@ -9,11 +9,13 @@ and with which variables.
     abort      under the library it crashes when it is told to end
     once       it ends after its first client
     closing    it closes first, and its port is not reusable
+    burn       a child of its own uses 0.1 seconds of CPU time for each line
 """
 import os
 import signal
 import socket
 import sys
+import time
 
 
 def has_library():
@@ -43,6 +45,16 @@ def daemonize():
         os._exit(0)
 
 
+def burn():
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    while time.process_time() < 0.1:
+        pass
+    os._exit(0)
+
+
 def main():
     port, words = int(sys.argv[1]), sys.argv[2:]
     loaded = begin(words)
@@ -63,6 +75,8 @@ def main():
             os.kill(os.getpid(), signal.SIGSEGV)
         with conn, conn.makefile("rb") as lines:
             for line in lines:
+                if "burn" in words:
+                    burn()
                 conn.sendall(line)
                 if "closing" in words:
                     break

@@ -88,8 +88,8 @@ static void
 noise_works_both_ways_and_has_a_floor(void **state)
 {
 	struct interval slow = { 0.9, 0.5, 1.1 }, quiet = { 1, 0.999, 1.001 };
-	struct interval gain = { 2.5, 2.1, 3 }, loss = { 0.4, 0.3, 0.49 };
-	struct interval wide = { 2.5, 1.9, 3 };
+	struct interval gain = { 2.1, 1.1, 3 }, loss = { 0.49, 0.3, 0.9 };
+	struct interval wide = { 2.5, 0.99, 3 }, small = { 1.9, 1.8, 2.2 };
 
 	(void)state;
 	assert_true(interval_noise(&slow) == 2);
@@ -97,6 +97,7 @@ noise_works_both_ways_and_has_a_floor(void **state)
 	assert_int_equal(interval_tells(&gain, 2), 1);
 	assert_int_equal(interval_tells(&loss, 2), -1);
 	assert_int_equal(interval_tells(&wide, 2), 0);
+	assert_int_equal(interval_tells(&small, 2), 0);
 }
 
 /* ---- verdicts ---- */
@@ -241,6 +242,43 @@ what_is_out_or_too_short_is_not_recommended(void **state)
 	destroy(w);
 }
 
+/* A busy machine: one run in five takes a multiple or a part of the time. */
+static double
+disturbed(void)
+{
+	double sum = 0;
+
+	for (int i = 0; i < 12; i++)
+		sum += drand48();
+	return exp((sum - 6) * (drand48() < 0.8 ? 0.05 : 0.6));
+}
+
+static void
+settings_that_are_alike_are_seldom_recommended(void **state)
+{
+	enum { SESSIONS = 2000, ROUNDS = 8 };
+	int recommendations = 0;
+
+	(void)state;
+	srand48(20261126);
+	for (int k = 0; k < SESSIONS; k++) {
+		static const double rates[MOST_LOADS][3] = { { 1, 1, 1 } };
+		struct world *w = world_of(ROUNDS, 1, rates, same_cpu);
+
+		for (int round = 1; round <= ROUNDS; round++)
+			for (int i = OFF; i < NR_SETTINGS; i++)
+				rounds_keep(&w->tune,
+					    &(struct trial){ .round = round,
+							     .setting = i,
+							     .value = disturbed(),
+							     .seconds = 1,
+							     .cpu = 1 });
+		recommendations += recommended(w) != OFF;
+		destroy(w);
+	}
+	assert_in_range(recommendations, 1, SESSIONS / 50);
+}
+
 /* A load of a fixed rate is as fast under every setting. */
 static void
 less_cpu_time_for_the_same_work_is_noticed(void **state)
@@ -346,6 +384,7 @@ main(void)
 		cmocka_unit_test(what_is_recommended),
 		cmocka_unit_test(noise_hides_a_gain),
 		cmocka_unit_test(what_is_out_or_too_short_is_not_recommended),
+		cmocka_unit_test(settings_that_are_alike_are_seldom_recommended),
 		cmocka_unit_test(less_cpu_time_for_the_same_work_is_noticed),
 		cmocka_unit_test(the_number_in_the_output),
 		cmocka_unit_test(the_words_of_a_load),
