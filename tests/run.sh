@@ -150,7 +150,7 @@ check examples 240 "$build" make -k -j2 check-examples
 
 lines check-headers 120 make -s check-headers
 lines check-servers 1200 make -s check-servers
-lines check-packages 400 make -s check-packages
+lines check-packages 900 make -s check-packages
 lines lint 900 make -s -k lint
 # The tarball's own check: enough of the tests to know that it is whole; all of them ran above.
 one distcheck 300 make -s -j2 distcheck TESTS=tests/exports.sh

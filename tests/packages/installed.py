@@ -215,7 +215,18 @@ def nothing_is_left(_):
     assert not left, left
 
 
+def do_without_user_namespaces():
+    """Where none can be made, as in what was started in a chroot, units get none."""
+    if subprocess.run(["unshare", "-U", "true"], stderr=subprocess.DEVNULL).returncode:
+        print("# PrivateUsers= is not tried: no user namespace can be made here")
+        os.makedirs("/run/systemd/system/service.d")
+        with open("/run/systemd/system/service.d/users.conf", "w", encoding="utf-8") as f:
+            f.write("[Service]\nPrivateUsers=no\n")
+        do("systemctl", "daemon-reload")
+
+
 if __name__ == "__main__":
+    do_without_user_namespaces()
     lib.run([the_packages_install, what_is_installed_runs, the_group_reads_and_others_do_not,
              debians_servers_run_under_their_drop_ins, redis_writes_where_its_drop_in_lets_it,
              the_exporter_is_off_until_it_is_wanted, the_exporter_reads_what_its_group_may,
