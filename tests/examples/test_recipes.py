@@ -5,6 +5,7 @@ ratios are the README's.
 """
 import json
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -126,9 +127,42 @@ def recipe(number, name):
     return test
 
 
+def postgresql_is_watched(tmp):
+    """Debian's own scripts make a cluster and start it, with the page's environment file."""
+    common.need("pg_createcluster")
+    if os.geteuid() == 0:
+        who, dropped = pwd.getpwnam("postgres"), ["setpriv", "--reuid=postgres",
+                                                  "--regid=postgres", "--init-groups"]
+        os.chown(tmp, who.pw_uid, who.pw_gid)
+    else:
+        dropped = []
+    [block] = blocks("conf")
+    block, count = re.subn(r"(?m)^(LD_PRELOAD = ).*", rf"\1'{lib.LIB}'", block)
+    assert count == 1
+    version = max(os.listdir("/usr/lib/postgresql"), key=int)
+    env = lib.clean_environment(PG_CLUSTER_CONF_ROOT=tmp)
+    port = common.free_port()
+
+    def do(*command):
+        common.done(*dropped, *command, env=env, cwd=tmp)
+    do("pg_createcluster", version, "weir", f"--datadir={tmp}/data", f"--port={port}",
+       f"--socketdir={tmp}", f"--logfile={tmp}/log", "--", "-N", "-A", "trust")
+    with open(f"{tmp}/{version}/weir/environment", "a", encoding="utf-8") as f:
+        f.write(f"{block}STREAM_METRICS_SOCKET = '{tmp}/m'\n")
+    do("pg_ctlcluster", version, "weir", "start")
+    try:
+        with socket.create_connection(("127.0.0.1", port), lib.LIMIT):
+            [family] = lib.within(lambda: [
+                f for f in json.loads(lib.weir("ps", "-j")[1]) if f["socket"] == f"{tmp}/m"])
+        assert family["program"] == "postgres", family
+    finally:
+        do("pg_ctlcluster", version, "weir", "stop", "-m", "immediate")
+
+
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
         sys.exit(write())
     lib.run([ratios_are_the_readmes, names_exist, drop_ins_are_understood,
              *(recipe(nr, name) for nr, name in enumerate(
-                 ("python3", "tclsh", "memcached", "mosquitto", "java")))])
+                 ("python3", "tclsh", "memcached", "mosquitto", "java"))),
+             postgresql_is_watched])
