@@ -149,10 +149,16 @@ class Prometheus:
                 self.port, "prometheus", f"--config.file={self.configuration}",
                 f"--storage.tsdb.path={self.directory}/tsdb", "--log.level=warn",
                 f"--web.listen-address=127.0.0.1:{self.port}", stdout=log, stderr=log))
+        lib.within(self.ready)
         return self
 
     def __exit__(self, *_):
         self.stack.close()
+
+    def ready(self):
+        with contextlib.suppress(AssertionError):
+            return get(self.port, "/-/ready")
+        return None
 
     def ask(self, path, **what):
         _, body = get(self.port, f"/api/v1/{path}?" + urllib.parse.urlencode(what))

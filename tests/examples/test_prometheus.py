@@ -142,6 +142,7 @@ def scraped(tmp):
     with open(f"{place}/prometheus.yml", encoding="utf-8") as f:
         text, nr = re.subn(r"_interval: 15s", "_interval: 1s", f.read())
     assert nr == 2
+    text = text.replace("\nglobal:", "\nglobal:\n  external_labels: {shard: a}", 1)
     with open(f"{place}/prometheus.yml", "w", encoding="utf-8") as f:
         f.write(text)
     python = f"{tmp}/{PROGRAM}"
@@ -180,6 +181,24 @@ def everything_finds_its_figures(tmp):
             for variable, value in values.items():
                 expr = expr.replace(variable, value)
             lib.within(lambda t=title, e=expr: prometheus.query(e) or print(f"# {t}: {e}"))
+        what_is_above_fetches_it(tmp, prometheus)
+
+
+def what_is_above_fetches_it(tmp, shard):
+    """fleet-global.yml over this shard alone: its rules have the program, and no more labels."""
+    with open(f"{tmp}/p/fleet-global.yml", encoding="utf-8") as f:
+        text = f.read().replace("_interval: 1m", "_interval: 1s")
+    text, nr = re.subn(r"(- prometheus-\d.example.net:9090\s*)+", f"- 127.0.0.1:{shard.port}\n", text)
+    assert nr == 1
+    with open(f"{tmp}/p/above.yml", "w", encoding="utf-8") as f:
+        f.write(text)
+    os.mkdir(f"{tmp}/above")
+    with common.Prometheus(f"{tmp}/above", f"{tmp}/p/above.yml") as above:
+        for rule in load("prometheus/fleet-global-rules.yml")["groups"][0]["rules"]:
+            found = lib.within(lambda name=rule["record"]: above.query(
+                f'{name}{{program="{PROGRAM}"}}'))
+            labels = set(found[0]["metric"]) - {"__name__", "cause"}
+            assert labels == {"job", "program"}, found
 
 
 if __name__ == "__main__":
