@@ -307,7 +307,7 @@ with within(lambda: socket.create_connection(("127.0.0.1", 11211), 20)) as s:
         connection = http.client.HTTPConnection("127.0.0.1", 9464, timeout=20)
         connection.request("GET", "/metrics")
         text = connection.getresponse().read().decode()
-        if OPENED + " 0" in text:
+        if OPENED + " 0" in text or OPENED not in text:
             raise OSError("a snapshot from before")
         return text
     print(within(ask))
