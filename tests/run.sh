@@ -146,7 +146,7 @@ check thread 420 "$build/thread" bash "$source_dir/tests/sanitizers.sh" thread
 check valgrind 240 "$build" make -k -j2 check-valgrind-quick
 lines fuzz 240 make -s fuzz FUZZ_SECONDS=5
 
-check examples 240 "$build" make -k -j2 check-examples
+check examples 300 "$build" make -k -j2 check-examples
 
 lines check-headers 120 make -s check-headers
 lines check-servers 1200 make -s check-servers

@@ -149,7 +149,7 @@ def scraped(tmp):
     os.symlink(lib.PYTHON, python)
     with lib.Server(python=python, STREAM_METRICS_SOCKET=f"{tmp}/m") as server, \
             traffic(server), common.exporter() as port:
-        with open(f"{place}/weir/hosts.yml", "w", encoding="utf-8") as f:
+        with open(f"{place}/hosts/caches.yml", "w", encoding="utf-8") as f:
             json.dump([{"targets": [f"127.0.0.1:{port}"]}], f)
         with common.Prometheus(tmp, f"{place}/prometheus.yml") as prometheus:
             yield port, prometheus
