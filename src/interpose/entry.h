@@ -96,14 +96,26 @@ entry_made_plain(int fd)
 	return fd;
 }
 
-/* Bytes of a vector; 0 where it is so long that the kernel does not look at it either. */
+/* NULL, or an errno, taken for an address: nothing is ever there, so the kernel is to say so. */
+static inline bool
+entry_nowhere(const void *p)
+{
+	return (uintptr_t)p + 4096 < 8192;
+}
+
+/* Bytes of a vector; 0 where the kernel has to judge it: it is too long, or points nowhere. */
 static inline size_t
 entry_total(const struct iovec *iov, size_t nr)
 {
 	size_t total = 0;
 
-	for (size_t i = 0; i < nr && nr <= IOV_MAX; i++)
+	if (nr > IOV_MAX || entry_nowhere(iov))
+		return 0;
+	for (size_t i = 0; i < nr; i++) {
+		if (entry_nowhere(iov[i].iov_base) && iov[i].iov_len)
+			return 0;
 		total += iov[i].iov_len;
+	}
 	return total;
 }
 

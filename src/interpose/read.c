@@ -244,7 +244,7 @@ recvmsg(int fd, struct msghdr *msg, int flags)
 	ssize_t r;
 
 	real_ready();
-	if (!s || msg->msg_iovlen > IOV_MAX || off_stream(flags)) {
+	if (!s || entry_nowhere(msg) || msg->msg_iovlen > IOV_MAX || off_stream(flags)) {
 		if (s)
 			read_off_stream(fd, flags);
 		entry_read_plain(fd);

@@ -58,7 +58,7 @@ write_slow(struct stream *s, int fd, const void *buf, size_t n)
 
 	if (!s)
 		s = stream_at(fd);
-	if (!s || !n)
+	if (!s || !n || entry_nowhere(buf))
 		return real.write(fd, buf, n);
 	entry_testcancel();
 	if (writer_append(s, buf, n))
@@ -106,7 +106,7 @@ send_slow(struct stream *s, int fd, const void *buf, size_t n, int flags)
 	real_ready();
 	if (!s)
 		s = stream_at(fd);
-	if (!s || !n)
+	if (!s || !n || entry_nowhere(buf))
 		return real.send(fd, buf, n, flags);
 	if (flags & ~HELD_FLAGS)
 		return send_apart(s, fd, buf, n, flags);
@@ -160,9 +160,14 @@ writev_slow(int fd, const struct iovec *iov, int nr)
 	size_t total;
 	ssize_t r;
 
-	if (!s || nr <= 0 || nr > IOV_MAX || !(total = entry_total(iov, (size_t)nr)))
+	if (!s || nr <= 0 || nr > IOV_MAX)
 		return real.writev(fd, iov, nr);
 	entry_testcancel();
+	total = entry_total(iov, (size_t)nr);
+	if (!total) {
+		entry_order(fd); /* what comes before a piece that is nowhere is sent */
+		return sent(s, 0, real.writev(fd, iov, nr));
+	}
 	if (writer_take(s, iov, nr, 0, &r))
 		return entry_result(r);
 	return sent(s, total, real.writev(fd, iov, nr));
@@ -186,7 +191,8 @@ writev(int fd, const struct iovec *iov, int nr)
 static inline bool
 plain_message(const struct msghdr *msg, int flags)
 {
-	return !msg->msg_name && !msg->msg_controllen && !(flags & ~HELD_FLAGS);
+	return !entry_nowhere(msg) && !msg->msg_name && !msg->msg_controllen &&
+	       !(flags & ~HELD_FLAGS);
 }
 
 static __attribute__((noinline)) ssize_t
@@ -197,6 +203,8 @@ sendmsg_slow(int fd, const struct msghdr *msg, int flags)
 	ssize_t r;
 
 	real_ready();
+	if (entry_nowhere(msg))
+		return real.sendmsg(fd, msg, flags);
 	if (msg->msg_controllen)
 		pass_rights(msg);
 	if (!s)

@@ -172,9 +172,12 @@ unmoved(struct stream *s, size_t n, ssize_t r)
 {
 	int err;
 
-	if (r < 0 && r != -EAGAIN && r != -EINTR)
+	if (r > 0 || r == -EAGAIN || r == -EINTR || !n)
+		return r;
+	relaxed_set(stream_cold(s)->parted, true);
+	if (r < 0)
 		count_error(OP_READ, (int)-r);
-	if (r == 0 && n > 0 && relaxed(s->err)) {
+	if (r == 0 && relaxed(s->err)) {
 		err = stream_error(s);
 		if (err)
 			return -err;

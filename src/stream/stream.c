@@ -103,6 +103,7 @@ wipe(struct stream *s, enum state state)
 	relaxed_set(cold->cookie, 0);
 	cold->listener_cookie = 0;
 	cold->looked = cold->waits = false;
+	relaxed_set(cold->parted, false);
 	relaxed_set(cold->lister, 0);
 	relaxed_set(cold->other, 0);
 	cold->listener = -1;

@@ -53,6 +53,15 @@ take_chunk(struct stream *s, size_t len)
 	return chunk != NULL;
 }
 
+/* The server knows that its peer has ended; may it still be written to? */
+static bool
+is_writable(const struct stream *s)
+{
+	struct pollfd pfd = { .fd = stream_fd(s) };
+
+	return sys_poll(&pfd, 1, 0) >= 0 && !pfd.revents;
+}
+
 /* Begins a hold. False: no room, no chunk, the gate is closed, or what may_hold() saw is true no
  * more: a native write. */
 static bool
@@ -63,7 +72,8 @@ hold_begin(struct stream *s, size_t len, bool *starved)
 		return false;
 	if (relaxed(s->room) < 2 * (uint64_t)stream_chunk(s))
 		room_ask(s);
-	if (len > relaxed(s->room))
+	if (len > relaxed(s->room) ||
+	    (relaxed(stream_cold(s)->parted) && !is_writable(s)))
 		return false;
 	if (!take_chunk(s, len)) {
 		*starved = true;

@@ -133,7 +133,10 @@ error_arguments(int fd, char **args)
 	struct iovec iov[2] = { { "ab", 2 }, { "cd", 2 } };
 	struct iovec over[2] = { { "ab", (size_t)-1 >> 1 }, { "cd", 2 } };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2000 };
+	struct iovec partly[2] = { { "w9;", 3 }, { NULL, 3 } };
 	/* volatile: the compiler must not see how wrong these are */
+	struct iovec *volatile bad_vector = (struct iovec *)-1;
+	struct msghdr *volatile bad_message = NULL;
 	void *volatile bad = (void *)8;
 	volatile int negative = -1, too_many = 1025;
 
@@ -157,6 +160,16 @@ error_arguments(int fd, char **args)
 	result("send pipe", send(0, "x", 1, 0));
 	put(fd, "7;");
 	result("sendto name", sendto(fd, "8;", 2, 0, NULL, 0));
+	result("writev null", writev(fd, bad_vector, 2));
+	result("writev partly", writev(fd, partly, 2));
+	put(fd, "8;");
+	msg.msg_iovlen = 1;
+	msg.msg_iov = bad_vector;
+	result("sendmsg bad", sendmsg(fd, &msg, 0));
+	result("sendmsg null", sendmsg(fd, bad_message, 0));
+	result("recvmsg bad", recvmsg(fd, &msg, MSG_DONTWAIT));
+	result("recvmsg null", recvmsg(fd, bad_message, MSG_DONTWAIT));
+	result("readv null", readv(fd, bad_vector, 1));
 	result("pwritev2 flags", pwritev2(fd, iov, 1, -1, 0x4000));
 	put(fd, "9;");
 	return 0;

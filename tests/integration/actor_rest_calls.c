@@ -258,6 +258,21 @@ calls_end(int fd, char **args)
 	return 0;
 }
 
+/* rest-parted: writes after the read that tells that the peer has ended. */
+static int
+calls_parted(int fd, char **args)
+{
+	(void)args;
+	for (int i = 0; i < 3; i++)
+		put(fd, "for the peer;");
+	rest_take_few(fd, QUEUE);
+	rest_let_peer_act();
+	read_to_end(fd, 1000);
+	for (int i = 0; i < 3; i++)
+		result("send", send(fd, "4;", 2, MSG_NOSIGNAL));
+	return 0;
+}
+
 /* rest-timeout: what is there, then EAGAIN, and nothing lost. */
 static int
 calls_timeout(int fd, char **args)
@@ -414,6 +429,7 @@ const struct command rest_calls_commands[] = {
 	{ "rest-call", calls_turns, STREAM },
 	{ "rest-ask", calls_ask, STREAM },
 	{ "rest-end", calls_end, STREAM },
+	{ "rest-parted", calls_parted, STREAM },
 	{ "rest-timeout", calls_timeout, STREAM },
 	{ "rest-all", calls_all, STREAM },
 	{ "rest-leave", calls_leave, STREAM },

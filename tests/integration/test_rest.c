@@ -118,6 +118,13 @@ static const struct scenario scenarios[] = {
 	{ "a_reset_is_no_end_by_large_reads", "rest-end 1000",
 	  .log = ALL "read -1 ECONNRESET\nagain 0\n", .queue = QUEUE,
 	  .then = PEER_RESETS },
+	{ "a_write_after_an_end_that_was_read", "rest-parted",
+	  .log = ALL "read 0\nagain 0\nsend 2\nsend 2\nsend 2\n", .queue = QUEUE,
+	  .then = PEER_ENDS },
+	{ "a_write_after_a_reset_that_was_read", "rest-parted",
+	  .log = ALL "read -1 ECONNRESET\nagain 0\nsend -1 EPIPE\nsend -1 EPIPE\n"
+		     "send -1 EPIPE\n",
+	  .queue = QUEUE, .then = PEER_RESETS },
 	{ "reading_is_shut", "rest-shut", .queue = QUEUE, EAGER },
 	{ "a_close_with_a_rest", "rest-leave 12 close", .queue = QUEUE },
 	{ "a_close_when_all_was_read", "rest-leave 4000 close", .queue = QUEUE, EAGER },
