@@ -96,12 +96,14 @@ spawn_clone_begin(unsigned long flags)
 		life_fork_begin();
 		return true;
 	}
-	if (flags & CLONE_VFORK && flags & CLONE_VM && !(flags & CLONE_FILES)) {
+	if (flags & CLONE_VFORK && flags & CLONE_VM &&
+	    !(flags & (CLONE_FILES | CLONE_SETTLS))) {
 		life_vfork();
 		return false;
 	}
 	/* Two tasks on one memory that share a thread's record, or two tables of descriptors: nothing
-	 * the library knows would stay true. */
+	 * the library knows would stay true. Nor may anything thread-local be touched where a child
+	 * has brought a place for it that has no room for ours, as Chromium's zygote does. */
 	life_quiesce_all(FLUSH_SHARE);
 	if (entry_live())
 		stream_off();

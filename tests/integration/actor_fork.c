@@ -133,20 +133,25 @@ clone_child(void *how)
 	return 0;
 }
 
-/* clone KIND CHILD, with a function; "vm" shares memory as vfork does. */
+/* clone KIND CHILD, with a function; "vm" shares memory as vfork does; "tls" too, and its thread pointer
+ * has nothing below it, as Chromium's zygote does it. */
 static int
 fork_clone(int fd, char **args)
 {
 	size_t size = 256 * 1024;
-	char *stack = mmap(NULL, size, PROT_READ | PROT_WRITE,
+	char *stack = mmap(NULL, 3 * size, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	int flags = SIGCHLD;
 	pid_t pid;
 
 	stream = fd;
-	if (!strcmp(args[0], "vm"))
+	mprotect(stack + size, size, PROT_NONE);
+	if (strcmp(args[0], "copy") != 0)
 		flags |= CLONE_VM | CLONE_VFORK;
-	pid = clone(clone_child, stack + size, flags, args[1]);
+	if (!strcmp(args[0], "tls"))
+		flags |= CLONE_SETTLS;
+	pid = clone(clone_child, stack + size, flags, args[1], NULL, stack + 2 * size,
+		    NULL);
 	if (pid < 0)
 		result("clone", pid);
 	reap(pid);

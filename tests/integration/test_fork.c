@@ -63,6 +63,8 @@ static const struct scenario scenarios[] = {
 	  FOREIGN_STACK },
 	{ "clone_child_in_our_memory_writes", "clone vm write-_exit", BOTH, LEFT,
 	  FOREIGN_STACK },
+	{ "clone_child_with_a_thread_pointer_of_its_own__exits", "clone tls _exit",
+	  ONCE, LEFT, FOREIGN_STACK },
 	/* A fork that no library can see: its child starts with empty tables. */
 	{ "raw_clone_child__exits_and_sends_nothing", "fork raw-clone _exit", ONCE,
 	  LEFT },
