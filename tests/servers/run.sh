@@ -19,6 +19,7 @@ all=(mosquitto nginx redis memcached postgresql haproxy apache slapd sshd bind9
 	vsftpd rsync stunnel dovecot squid mariadb git apache_php webrick puma
 	node_cluster java erlang replication
 	company_malloc company_sanitizers company_identity company_php company_musl
+	company_chromium
 	figures causes snapshots noise endings prometheus)
 
 if [ "$#" -eq 0 ]; then
