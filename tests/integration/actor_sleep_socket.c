@@ -113,7 +113,7 @@ sleep_peek(int fd)
 static void
 sleep_recv_all(int fd)
 {
-	result("recv all", recv(fd, buf, 2, MSG_WAITALL));
+	result("recv all", recv(fd, buf, 1, MSG_WAITALL));
 }
 
 static void
