@@ -207,30 +207,25 @@ class Podman:
         os.chmod(place, 0o2777)
         return place
 
-    @contextlib.contextmanager
-    def pod(self, path):
-        """Plays a manifest; yields the pids of the containers by their names."""
-        try:
-            self.do("play", "kube", "--network=none", path)
-            listed = json.loads(self.do("ps", "--all", "--format=json"))
-            yield {one["Names"][0]: one["Pid"] for one in listed}
-        except AssertionError:
-            with contextlib.suppress(AssertionError):
+    def play(self, path):
+        """Plays a manifest; the pids of the containers by their names."""
+        self.do("play", "kube", "--network=none", path)
+        listed = json.loads(self.do("ps", "--all", "--format=json"))
+        return {one["Names"][0]: one["Pid"] for one in listed}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        with contextlib.suppress(AssertionError):
+            if kind is AssertionError:
                 print(self.do("pod", "logs", "--names", "--latest"))
-            raise
-        finally:
-            with contextlib.suppress(AssertionError):
-                self.do("pod", "rm", "--all", "--force", "--time=0")
-            common.done("sh", "-c", 'grep -o "$0/[^ ]*" /proc/mounts | xargs -r umount', self.place)
+            self.do("pod", "rm", "--all", "--force", "--time=0")
+        common.done("sh", "-c", 'grep -o "$0/[^ ]*" /proc/mounts | xargs -r umount -l', self.place)
 
 
-def podman_runs_it(tmp):
-    lib.need_root()
-    common.need("podman", "runc", "memcached", "nsenter")
-    podman = Podman(tmp)
-    document = manifest()
-    pod, containers = pod_of(document)
-    init, server, export = containers.values()
+def make_images(podman, server, export):
+    """By the names in the manifest, of what the Containerfile copies and says at its end."""
     stage, _ = final_stage()
     podman.image(export["image"], {"/usr/local/bin/weir": lib.WEIR,
                                    "/usr/local/lib/weir/libweir.so": lib.LIB,
@@ -243,35 +238,50 @@ def podman_runs_it(tmp):
                            env=podman.env, capture_output=True, text=True, timeout=60, check=False)
     if works.returncode:
         raise lib.Skip("podman runs nothing here: " + works.stderr.strip().split("\n")[-1])
-    group = pod["securityContext"]["fsGroup"]
-    places = {volume["name"]: podman.volume(volume["name"], group) for volume in pod["volumes"]}
-    # podman removes an init container before it knows that it ended.
+
+
+def for_podman(document, path):
+    """Writes the manifest, but for what podman does otherwise than Kubernetes."""
+    # It removes an init container before it knows that it ended, or runs it again and again.
     document["metadata"]["annotations"] = {"io.podman.annotations.init.container.type": "always"}
-    document["spec"]["template"]["spec"]["restartPolicy"] = "Never"  # not of an init container
-    for container in (server, export):
-        del container["ports"]  # podman would publish them
-    with open(f"{tmp}/pod.yaml", "w", encoding="utf-8") as f:
+    pod, containers = pod_of(document)
+    pod["restartPolicy"] = "Never"
+    for container in containers.values():
+        container.pop("ports", None)  # it would publish them
+    with open(path, "w", encoding="utf-8") as f:
         json.dump(document, f)
-    with podman.pod(f"{tmp}/pod.yaml") as pids:
+
+
+def podman_runs_it(tmp):
+    lib.need_root()
+    common.need("podman", "runc", "memcached", "nsenter")
+    document = manifest()
+    pod, containers = pod_of(document)
+    init, server, export = containers.values()
+    group = pod["securityContext"]["fsGroup"]
+    with Podman(tmp) as podman:
+        make_images(podman, server, export)
+        places = {volume["name"]: podman.volume(volume["name"], group)
+                  for volume in pod["volumes"]}
+        for_podman(document, f"{tmp}/pod.yaml")
+        pids = podman.play(f"{tmp}/pod.yaml")
         assert os.listdir(places["weir-library"]) == ["libweir.so"]
         pid = {}
-        for name in (server["name"], export["name"]):
+        for container in (server, export):
+            name = container["name"]
             pid[name] = next(one for whole, one in pids.items() if whole.endswith("-" + name))
             assert pid[name], f"{name} has ended: {pids}"
-        assert users(pid[server["name"]]) == (11211, group)
-        assert users(pid[export["name"]]) == (65534, group)
-        for one in pid.values():
-            with open(f"/proc/{one}/mounts", encoding="utf-8") as f:
+            assert users(pid[name]) == (container["securityContext"]["runAsUser"], group)
+            with open(f"/proc/{pid[name]}/mounts", encoding="utf-8") as f:
                 root = [line.split()[3] for line in f if line.split()[1] == "/"]
             assert root and root[-1].split(",")[0] == "ro", root
         inside = ["nsenter", "-n", "-t", str(pid[server["name"]]), lib.PYTHON, "-c", CLIENT]
         said = common.done(*inside)
-        socket = os.path.join(places["weir-sockets"], "memcached.1.sock")
-        assert os.stat(socket).st_uid == 11211 and os.stat(socket).st_gid == group
-        assert os.stat(socket).st_mode & 0o777 == 0o660
+        assert OPENED + " 1" in said, said
+        socket = os.stat(os.path.join(places["weir-sockets"], "memcached.1.sock"))
+        assert (socket.st_uid, socket.st_gid, socket.st_mode & 0o777) == (11211, group, 0o660)
         # Again: the library is replaced, the server goes on with the one it has.
         podman.do("start", "--attach", next(n for n in pids if n.endswith(init["name"])))
-        assert OPENED + " 1" in said, said
         assert "STORED" in common.done(*inside)
 
 
