@@ -18,26 +18,37 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+/* Of one directory that are looked at, whatever they are. */
+enum { MOST_NAMES = 4 * PLACES_OF_ONE };
+
 static const char fresh_suffix[] = ".new"; /* while a socket is being given its place */
 
-/* Keeps fd, or closes it if the place is known. */
+/* Keeps fd, or closes it if the place is known, or one too many of its owner's. */
 static void
 keep(struct places *p, int fd, const struct stat *st, const char *path, pid_t via)
 {
-	for (int i = 0; i < p->nr; i++)
-		if (p->at[i].dev == st->st_dev && p->at[i].ino == st->st_ino) {
-			/* How its process numbers others is worth knowing. */
-			if (!p->at[i].via)
-				p->at[i].via = via;
-			close(fd);
-			return;
-		}
+	int nr_owned = 0;
+
+	for (int i = 0; i < p->nr; i++) {
+		nr_owned += p->at[i].owner == st->st_uid;
+		if (p->at[i].dev != st->st_dev || p->at[i].ino != st->st_ino)
+			continue;
+		/* How its process numbers others is worth knowing. */
+		if (!p->at[i].via)
+			p->at[i].via = via;
+		close(fd);
+		return;
+	}
+	if (nr_owned == PLACES_OF_ONE) {
+		close(fd);
+		return;
+	}
 	if (p->nr == p->cap) {
 		p->cap = p->cap ? 2 * p->cap : 16;
 		p->at = have(realloc(p->at, (size_t)p->cap * sizeof *p->at));
 	}
-	p->at[p->nr++] =
-		(struct place){ have(strdup(path)), fd, st->st_dev, st->st_ino, via };
+	p->at[p->nr++] = (struct place){ have(strdup(path)), fd,         st->st_dev,
+					 st->st_ino,         st->st_uid, via };
 }
 
 static bool
@@ -163,14 +174,16 @@ scan(struct places *p, int root, const char *prefix, const char *dir,
 			    O_RDONLY | O_DIRECTORY | (pattern->name ? 0 : O_NOFOLLOW));
 	DIR *stream = fd >= 0 ? fdopendir(fd) : NULL;
 	struct dirent *entry;
+	int left = MOST_NAMES;
 
-	while (stream && (entry = readdir(stream))) {
+	while (stream && left && (entry = readdir(stream))) {
 		struct text path = { 0 }, shown = { 0 };
 
 		if (pattern->name
 			    ? !find_fits(pattern->name, pattern->program, entry->d_name)
 			    : !default_name(entry->d_name))
 			continue;
+		left--;
 		text_add(&path, "%s/%s", dir, entry->d_name);
 		text_add(&shown, "%s%s", prefix, text_string(&path));
 		add_below(p, root, text_string(&path), text_string(&shown), via);

@@ -13,11 +13,15 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+/* No user has more places: anyone may make sockets, and each that is asked takes descriptors. */
+enum { PLACES_OF_ONE = 4096 };
+
 struct place {
 	char *path; /* as this process can open it, by /proc/PID/root where it has to */
 	int fd;     /* of the socket, O_PATH: what was looked at is what is asked */
 	dev_t dev;
 	ino_t ino;
+	uid_t owner;
 	pid_t via; /* the process that led to it; 0: none */
 };
 

@@ -6,6 +6,7 @@ import decimal
 import functools
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -480,6 +481,22 @@ def hostile_streams(tmp):
         assert peak < 200 * 1024, f"{peak} KiB"
 
 
+def a_flood_of_sockets(tmp):
+    """One user cannot keep those of others from being asked."""
+    lib.need_root()
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < 16384:
+        raise lib.Skip("needs 16,384 descriptors")
+    os.makedirs(f"{tmp}/weir")
+    for i in range(5000):
+        path = f"{tmp}/weir/dead.{i}.sock"
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(path)
+        os.chown(path, 65534, 65534)
+    with Fake(tmp, "fake", family(counter(1))), Exporter(env=environment(tmp)) as exporter:
+        states = [f["state"] for f in exporter.families(tmp).values()]
+        assert states.count("live") == 1 and states.count("dead") == 4096, len(states)
+
+
 def many_ask_at_once(tmp):
     """All get the same, and a socket that hangs is waited for once."""
     def ask_all():
@@ -613,6 +630,6 @@ def how_it_ends(_):
 if __name__ == "__main__":
     lib.run([families_streams_and_pool, fifty_families, configuration_per_family,
              pid_namespaces_stay_apart, counters_never_fall, a_counter_that_falls_begins_anew,
-             hostile_families, hostile_streams, many_ask_at_once,
+             hostile_families, hostile_streams, a_flood_of_sockets, many_ask_at_once,
              clients_that_say_nothing, a_file_for_node_exporter, another_user,
              what_it_answers, an_ipv6_address, how_it_ends])
