@@ -233,12 +233,14 @@ def commands_and_their_own_completion(tmp):
 
     def plain(shell):
         for line in ("run weird", "run --no-pool weird", "run --delay 100 -- weird",
-                     "run --delay=100 weird", "check weird"):
+                     "run --delay=100 weird", "check weird", "tune --load x -- weird",
+                     "tune --load weird"):
             same(shell, f"weir {line}", ["weirdest"])
 
     def its_own(shell):
         for line in ("run weirdest --so", "run --delay 100 weirdest x --so",
-                     "run -- weirdest --so", "check weirdest --so"):
+                     "run -- weirdest --so", "check weirdest --so",
+                     "tune --load x -- weirdest --so"):
             same(shell, f"weir {line}", ["--some-option"])
     each(tmp, plain)
     each(tmp, its_own, with_bash_completion=True,
