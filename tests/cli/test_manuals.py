@@ -127,6 +127,11 @@ def variables_and_their_defaults(_):
     for name, default in variables().items():
         if default:
             assert f"Default: {default}.\n" in page[name], name
+    with open(os.path.join(SOURCE, "README.md"), encoding="utf-8") as f:
+        table = dict(re.findall(r"^\| `(STREAM_\w+)` \| `?([^|`]*?)`? \|", f.read(), re.M))
+    agree("README's variables", table, set(variables()) - {"STREAM_TEST"})
+    for name, default in table.items():
+        assert variables()[name] in ("", default), name
 
 
 def lines_on_stderr(_):
