@@ -8,20 +8,14 @@ json_t *
 dropin_variables(const struct setting *setting, const char *preload)
 {
 	json_t *all = json_object();
-	char number[24];
+	char chunk[24], delay[24];
 
+	snprintf(chunk, sizeof chunk, "%ld", setting->chunk);
+	snprintf(delay, sizeof delay, "%ld", setting->delay_us);
 	json_object_set_new(all, "LD_PRELOAD", json_path(preload));
-	if (setting->chunk != DEFAULT_CHUNK) {
-		snprintf(number, sizeof number, "%ld", setting->chunk);
-		json_object_set_new(all, "STREAM_REQUEST_CHUNK_SIZE",
-				    json_string(number));
-		json_object_set_new(all, "STREAM_RESPONSE_CHUNK_SIZE",
-				    json_string(number));
-	}
-	if (setting->delay_us != DEFAULT_DELAY_US) {
-		snprintf(number, sizeof number, "%ld", setting->delay_us);
-		json_object_set_new(all, "STREAM_FLUSH_DELAY_US", json_string(number));
-	}
+	json_object_set_new(all, "STREAM_REQUEST_CHUNK_SIZE", json_string(chunk));
+	json_object_set_new(all, "STREAM_RESPONSE_CHUNK_SIZE", json_string(chunk));
+	json_object_set_new(all, "STREAM_FLUSH_DELAY_US", json_string(delay));
 	return all;
 }
 

@@ -5,8 +5,8 @@
 #include "cli/tune.h"
 #include <jansson.h>
 
-/* An object of strings: LD_PRELOAD, and what the library does not have by itself. To be given back
- * with json_decref(). */
+/* An object of strings: LD_PRELOAD, and what was measured, the library's own values too, whatever is
+ * set elsewhere. To be given back with json_decref(). */
 json_t *dropin_variables(const struct setting *, const char *preload);
 
 /* Adds what `systemctl edit` takes, in which a percent sign is written twice. The metrics socket is

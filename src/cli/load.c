@@ -23,6 +23,29 @@ load_expand(const char *command, int clients, struct text *out, bool *has_client
 	return true;
 }
 
+void
+load_expression(const char *metric, struct text *out)
+{
+	const char *bracket = NULL; /* where it was opened */
+
+	for (const char *s = metric; *s; s++) {
+		if (s[0] == '\\' && s[1] == 'd') {
+			text_add(out, bracket ? "0-9" : "[0-9]");
+			s++;
+			continue;
+		}
+		text_bytes(out, s, 1);
+		if (!bracket && s[0] == '\\' && s[1])
+			text_bytes(out, ++s, 1);
+		else if (!bracket && *s == '[')
+			bracket = s;
+		/* The first one in brackets is one of the characters. */
+		else if (bracket && *s == ']' && s > bracket + 1 &&
+			 !(s == bracket + 2 && bracket[1] == '^'))
+			bracket = NULL;
+	}
+}
+
 /* The number that [s, end) is, spaces around it aside. */
 static bool
 whole_number(const char *s, const char *end, double *value)

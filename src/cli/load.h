@@ -9,6 +9,9 @@
  * was complained of, where there is another word; *has_clients tells whether there is a %c. */
 bool load_expand(const char *command, int clients, struct text *out, bool *has_clients);
 
+/* Adds `metric` as regcomp() has it: \d, which people write, is a digit, in brackets too. */
+void load_expression(const char *metric, struct text *out);
+
 /* The number that the last match of the expression has in `output`: all of its first group, or
  * without a group the only number in the match. False where nothing matches, or that is no number
  * above 0. A number with a unit or thousands separators is none: 900K and 1.2M would be compared

@@ -271,6 +271,29 @@ warm_up(struct rounds *r)
 	return true;
 }
 
+/* Where the time is too short for all settings, those that come last are not tried. */
+static void
+choose_settings(struct rounds *r)
+{
+	struct tune *t = r->tune;
+	double now = now_seconds(), left = r->bench->deadline - now;
+	double average = (now - r->progress.began) / r->progress.nr_trials;
+	long rounds = t->rounds_wanted < LEAST_VALUES ? t->rounds_wanted : LEAST_VALUES;
+	/* A tenth more, as runs differ. */
+	double fit = left / (1.1 * average * (double)rounds * t->nr_loads);
+	int first_out = fit < FIRST_SETTING + 1 ? FIRST_SETTING + 1 : (int)fit;
+
+	if (r->bench->deadline <= 0 || fit >= t->nr_settings)
+		return;
+	for (int i = first_out; i < t->nr_settings; i++)
+		text_add(&t->settings[i].out, "--max-time leaves no time for it");
+	progress_clear(&r->progress);
+	complain("tune: %ld s are too short for %ld rounds of %d settings: the last %d are "
+		 "left out",
+		 t->max_seconds, rounds, t->nr_settings - FIRST_SETTING,
+		 t->nr_settings - first_out);
+}
+
 void
 rounds_run(struct tune *t, struct bench *bench)
 {
@@ -287,13 +310,16 @@ rounds_run(struct tune *t, struct bench *bench)
 	bench->clear = progress_clear;
 	bench->arg = &r->progress;
 	if (warm_up(r)) {
-		double rounds_began = now_seconds();
+		double rounds_began;
 
+		choose_settings(r);
+		rounds_began = now_seconds();
 		for (int n = 1; n <= t->rounds_wanted && rounds_settings_left(t); n++) {
 			double spent = now_seconds() - rounds_began;
 
-			/* A round that would not come to its end is not begun. */
-			if (bench->deadline > 0 && t->rounds &&
+			/* A round that would not come to its end is not begun, unless a
+			 * recommendation hangs on it. */
+			if (bench->deadline > 0 && t->rounds >= LEAST_VALUES &&
 			    now_seconds() + spent / t->rounds > bench->deadline)
 				break;
 			if (!one_round(r, n))

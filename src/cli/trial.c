@@ -6,6 +6,7 @@
 #include "cli/load.h"
 #include "cli/proc.h"
 #include <dirent.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,6 +153,26 @@ wait_until_ready(struct bench *b, const struct tune *t, const struct setting *se
 	return TRIAL_STOPPED;
 }
 
+static void
+explain_missing(pid_t listener, const char *library, struct failure *f)
+{
+	char exe[32], program[PATH_MAX];
+	struct text why = { 0 };
+	bool uring;
+
+	snprintf(exe, sizeof exe, "/proc/%d/exe", (int)listener);
+	if (!proc_link(listener, "exe", program, sizeof program))
+		snprintf(program, sizeof program, "the server");
+	if (program_obstacle(exe, program, &why, &uring) != OBSTACLE_NONE)
+		text_add(&f->why, "%s", text_string(&why));
+	else
+		text_add(&f->why,
+			 "%s is not in the process that listens, %s: what starts it clears "
+			 "LD_PRELOAD; give weir tune the server's own command",
+			 library, program);
+	text_fini(&why);
+}
+
 /* Off has to be without the library, and the others with it. */
 static enum outcome
 check_library(bool off, pid_t listener, struct failure *f)
@@ -163,12 +184,13 @@ check_library(bool off, pid_t listener, struct failure *f)
 	text_fini(&maps);
 	if (!known || proc_maps(listener, name) != off)
 		return TRIAL_GOOD;
-	text_add(&f->why,
-		 off ? "the server has %s although it was not preloaded: take it out of "
-		       "what starts the server, or of /etc/ld.so.preload"
-		     : "%s is not in the process that listens: what starts the server "
-		       "clears LD_PRELOAD; give weir tune the server's own command",
-		 name);
+	if (!off)
+		explain_missing(listener, name, f);
+	else
+		text_add(&f->why,
+			 "the server has %s although it was not preloaded: take it out of "
+			 "what starts the server, or of /etc/ld.so.preload",
+			 name);
 	return TRIAL_SETUP;
 }
 

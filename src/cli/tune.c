@@ -121,12 +121,16 @@ read_loads(struct tune *t, long clients)
 static bool
 read_metric(struct tune *t)
 {
+	struct text expression = { 0 };
 	char why[128];
 	int ret;
 
 	if (!t->metric)
 		return true;
-	ret = regcomp(&t->expression, t->metric, REG_EXTENDED | REG_NEWLINE);
+	load_expression(t->metric, &expression);
+	ret = regcomp(&t->expression, text_string(&expression),
+		      REG_EXTENDED | REG_NEWLINE);
+	text_fini(&expression);
 	if (!ret)
 		return true;
 	regerror(ret, &t->expression, why, sizeof why);
@@ -345,13 +349,14 @@ const struct verb verb_tune = {
 	"                   with one client too; %% is a percent sign\n"
 	"  --clients N      for %c; 8 if not given\n"
 	"  --metric REGEX   the number to compare, higher is better: the last match in the\n"
-	"                   load's output. A POSIX extended expression; where it has a\n"
-	"                   group, all of the first is the number. Without it the load's\n"
-	"                   wall time counts, which fits a load of a fixed number of\n"
-	"                   requests, not one of a fixed time\n"
+	"                   load's output. A POSIX extended expression, with \\d for a\n"
+	"                   digit; where it has a group, all of the first is the number.\n"
+	"                   Without it the load's wall time counts, which fits a load of\n"
+	"                   a fixed number of requests, not one of a fixed time\n"
 	"  --repeat N       rounds; 8 if not given, or as many as --max-time allows; 5 at\n"
 	"                   least for a recommendation\n"
-	"  --max-time S     seconds that all of it may take\n"
+	"  --max-time S     seconds that all of it may take; where that is too short for 5\n"
+	"                   rounds, settings are left out from the end of the list\n"
 	"  --try LIST       settings as CHUNK[/DELAY] with commas between, DELAY in\n"
 	"                   microseconds; 32K/500,4K/500,128K/500,32K/100,32K/2000 if not\n"
 	"                   given\n"

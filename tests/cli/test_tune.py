@@ -75,9 +75,9 @@ def a_reply_in_two_writes_gains(tmp):
         assert load["gain"]["low"] > 10 and load["holdP99"] > 0, load
         assert load["cpu"]["high"] < 1, load
     # What to do is printed, and says the same.
-    wanted = {"LD_PRELOAD": lib.LIB}
-    if chosen == "4K/500us":
-        wanted["STREAM_REQUEST_CHUNK_SIZE"] = wanted["STREAM_RESPONSE_CHUNK_SIZE"] = "4096"
+    chunk = str(found["chunk"])
+    wanted = {"LD_PRELOAD": lib.LIB, "STREAM_REQUEST_CHUNK_SIZE": chunk,
+              "STREAM_RESPONSE_CHUNK_SIZE": chunk, "STREAM_FLUSH_DELAY_US": "500"}
     assert doc["recommendation"]["variables"] == wanted, doc["recommendation"]
     unit = doc["recommendation"]["dropIn"]
     assert unit.startswith("[Service]\n") and "/run/two_write/weir.sock" in unit, unit

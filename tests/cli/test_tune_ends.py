@@ -132,12 +132,27 @@ def a_setting_under_which_the_server_fails_is_out(tmp):
         assert "| library STREAM_" in err, err
 
 
+def static(tmp):
+    """A server that listens, and nothing else."""
+    path = os.path.join(tmp, "static")
+    done = subprocess.run(
+        [*os.environ.get("CC", "gcc").split(), "-x", "c", "-", "-static", "-o", path],
+        input="#include <sys/socket.h>\n#include <unistd.h>\n"
+        "int main(void) { listen(socket(AF_INET, SOCK_STREAM, 0), 1); pause(); }",
+        text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise lib.Skip("cannot be compiled here: " + done.stderr.splitlines()[-1])
+    return path
+
+
 def the_library_that_does_not_get_in(tmp):
-    tune = Tune(tmp)
+    tune = Tune(tmp, load="true")
     at = tune.args.index("--") + 1
     tune.args[at:] = ["env", "-u", "LD_PRELOAD", *tune.args[at:]]
     assert "not in the process that listens" in tune.run(status=1)[1]
-    tune.args[at:at + 3] = ["env", f"LD_PRELOAD={lib.LIB}"]
+    tune.args[at:at + 3] = ["sh", "-c", 'exec "$@"', "sh", static(tmp)]
+    assert "statically linked" in tune.run(status=1)[1]
+    tune.args[at:at + 5] = ["env", f"LD_PRELOAD={lib.LIB}"]
     assert "although it was not preloaded" in tune.run(status=1)[1]
 
 
@@ -192,6 +207,15 @@ def the_time_is_bounded(tmp):
     tune = Tune(tmp, options=["--json", "--max-time", 4])
     doc = json.loads(tune.run()[0])
     assert 1 <= doc["rounds"] <= 60 and doc["seconds"] < 6, doc
+    # Settings give way, so that there are rounds enough.
+    tune = Tune(tmp, load="sleep 0.2", options=["--json", "--max-time", 12, "--try",
+                                                ",".join(["32K"] * 14)])
+    out, err = tune.run()
+    doc = json.loads(out)
+    tried = [s["name"] for s in doc["settings"][2:] if not s["out"]]
+    assert 1 <= len(tried) < 14 and "are left out" in err, (len(tried), err)
+    if len(tried) > 1:  # where one is too many already, that is tried all the same
+        assert doc["rounds"] >= 5 and doc["recommendation"], doc
     tune = Tune(tmp, load="sleep 600", options=["--max-time", 1])
     assert "Too few rounds to tell: 0, and it takes 5.\n" in tune.run()[0]
     assert not os.listdir(tmp), os.listdir(tmp)

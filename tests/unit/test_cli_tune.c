@@ -305,10 +305,14 @@ less_cpu_time_for_the_same_work_is_noticed(void **state)
 static double
 metric(const char *expression, const char *output)
 {
+	struct text own = { 0 };
 	regex_t regex;
 	double value;
 
-	assert_int_equal(regcomp(&regex, expression, REG_EXTENDED | REG_NEWLINE), 0);
+	load_expression(expression, &own);
+	assert_int_equal(regcomp(&regex, text_string(&own), REG_EXTENDED | REG_NEWLINE),
+			 0);
+	text_fini(&own);
 	if (!load_metric(&regex, output, &value))
 		value = -1;
 	regfree(&regex);
@@ -335,6 +339,10 @@ the_number_in_the_output(void **state)
 	assert_true(metric("\"rate\":([-+0-9.e]+)", "{\"rate\":1.5e3,") == 1500);
 	assert_true(metric("p99 of ([0-9]+)", "p99 of 7") == 7);
 	assert_true(metric("p99 of [0-9]+", "p99 of 7") == 7);
+	assert_true(metric("\\d+", "7") == 7);
+	assert_true(metric("n ([\\d.]+) x", "n 1.5 x") == 1.5);
+	assert_true(metric("[]d[]\\[([^]\\d]\\d)", "d[a4") < 0);
+	assert_true(metric("[]d[]\\[[^]\\d](\\d)", "d[a4") == 4);
 	/* A unit could change from run to run. */
 	assert_true(metric("Transfer/sec: +([0-9.A-Z]+)", wrk) < 0);
 	assert_true(metric("Transfer/sec: +[0-9.]+", wrk) < 0);
