@@ -98,7 +98,7 @@ Requires=weir-test.service
 AllowIsolate=yes
 END
 
-timeout --kill-after=10 300 systemd-nspawn --quiet --directory="$root" --machine="weir-$name" "${manager[@]}" \
+timeout --kill-after=10 500 systemd-nspawn --quiet --directory="$root" --machine="weir-$name" "${manager[@]}" \
 	--bind-ro=/:/weir-below:norbind --bind-ro="$work/above:/weir-above" --private-network \
 	--link-journal=no --resolv-conf=off --timezone=off --boot -- --unit=weir-test.target \
 	</dev/null >"$work/console" 2>&1
