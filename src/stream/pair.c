@@ -1,4 +1,5 @@
 #include "stream/pair.h"
+#include "stream/borrow.h"
 #include "stream/flush.h"
 #include <string.h>
 
@@ -93,8 +94,11 @@ pair_release(void)
 	for (uint32_t i = 0; thread && i < thread->nr_held; i++) {
 		struct stream *s = stream_known(thread->fd[i]);
 
-		if (s && relaxed(stream_cold(s)->other))
-			stream_drain(s, FLUSH_TURN);
+		if (!s || !relaxed(stream_cold(s)->other))
+			continue;
+		/* Not drained, which may wait: for us, who read the other end. */
+		borrow_settle(s);
+		stream_flush(s, FLUSH_TURN);
 	}
 }
 

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "on_fake.h"
+#include "stream/pair.h"
 
 static void
 nothing_owed_costs_nothing(void **state)
@@ -61,6 +62,32 @@ a_look_that_finds_nothing_flushes_before_the_sleep(void **state)
 	fake.now_ns += 100000;
 	wait_end(&w, 1);
 	assert_int_equal(self.turn, turn + 1);
+}
+
+static void
+no_poll(void)
+{
+	fail_msg("a wait call waits for its own thread");
+}
+
+/* The kernel has no memory just now, and whoever reads the other end is this thread. */
+static void
+a_wait_never_waits_for_the_other_end(void **state)
+{
+	struct stream *s = accepted(A, AF_UNIX);
+	struct wait w;
+
+	(void)state;
+	accepted(B, AF_UNIX);
+	pair_made(A, B);
+	hold(s, "a");
+	fake_script(&fake.fd[A], -ENOBUFS);
+	fake.on_sleep = no_poll;
+	wait_begin(&w, true);
+	assert_held(s, 1);
+	wait_begin(&w, true);
+	assert_sent(A, "1a");
+	fake.on_sleep = NULL;
 }
 
 static void
@@ -160,6 +187,7 @@ main(void)
 		T(look_keeps_holding),
 		T(a_look_flushes_what_is_older_than_half_the_delay),
 		T(a_look_that_finds_nothing_flushes_before_the_sleep),
+		T(a_wait_never_waits_for_the_other_end),
 		T(a_wait_releases_what_is_awaited_before_it_looks),
 		T(with_nothing_held_a_wait_ends_the_turn),
 		T(a_poll_of_no_time_that_finds_nothing_flushes),
