@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static struct {
 	bool keep;
@@ -157,4 +158,13 @@ options_read(const struct verb *verb, int argc, char **argv, bool *json,
 	}
 	argv[nr + 1] = NULL;
 	return nr;
+}
+
+double
+now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }

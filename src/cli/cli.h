@@ -80,6 +80,9 @@ void complaints_keep(bool keep);
 /* The last one kept, escaped, and forgotten when the next is asked for; "" if there is none. */
 const char *complaint_last(void);
 
+/* CLOCK_MONOTONIC in milliseconds. */
+double now_ms(void);
+
 /* Gives `memory` back, or ends the command where that is NULL. */
 void *have(void *memory);
 #endif

@@ -10,7 +10,6 @@
 #include <strings.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 /* A listener's queue may be full, and then a connect that does not wait fails: tried again. */
@@ -31,15 +30,6 @@ struct round {
 	int nr;
 	size_t received; /* bytes of answers that were kept */
 };
-
-static long long
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
 
 static void
 finish(struct call *c, int error)
@@ -217,7 +207,7 @@ void
 http_run(struct http_get *gets, int nr, int timeout_ms)
 {
 	struct round r = { .nr = nr };
-	long long left, deadline = now_ms() + timeout_ms;
+	double left, deadline = now_ms() + timeout_ms;
 
 	r.calls = have(calloc((size_t)nr + 1, sizeof *r.calls));
 	r.polls = have(calloc((size_t)nr + 1, sizeof *r.polls));
@@ -230,7 +220,7 @@ http_run(struct http_get *gets, int nr, int timeout_ms)
 		gets[i].peer = 0;
 	}
 	while (nr_left(&r) && (left = deadline - now_ms()) > 0)
-		go_round(&r, left);
+		go_round(&r, (long long)left + 1);
 	for (int i = 0; i < nr; i++) {
 		if (!r.calls[i].done)
 			finish(&r.calls[i], -ETIMEDOUT);

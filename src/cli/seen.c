@@ -4,19 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 /* A server may begin to listen late: looked at again after 0, 1, 3, 7, ... 63 seconds. */
 enum { MOST_FRUITLESS = 6, SOON_MS = 1000 };
-
-static long long
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
 
 static void
 forget(struct seen_process *all, int nr)

@@ -15,13 +15,13 @@ struct seen_process {
 	pid_t pid;
 	dev_t dev; /* of its program's file */
 	ino_t ino;
-	bool maps;               /* the library */
-	int nr_maps;             /* how often that was looked at */
-	long long maps_again_ms; /* when it has to be */
-	bool first;              /* it was there when looking began */
-	char *path;         /* of its socket, below its root; NULL: none was found */
-	int fruitless;      /* looks that found no socket, one after another */
-	long long again_ms; /* no such look before */
+	bool maps;            /* the library */
+	int nr_maps;          /* how often that was looked at */
+	double maps_again_ms; /* when it has to be */
+	bool first;           /* it was there when looking began */
+	char *path;           /* of its socket, below its root; NULL: none was found */
+	int fruitless;        /* looks that found no socket, one after another */
+	double again_ms;      /* no such look before */
 };
 
 struct seen {

@@ -7,15 +7,6 @@
 
 enum { FIND_EVERY_MS = 5000, FRESH_TRIES = 5, FRESH_WAIT_MS = 20 };
 
-static double
-now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
-}
-
 static void
 forget(struct sample *samples, int nr)
 {

@@ -1,9 +1,9 @@
-/* cli/exposition, sums and accept: what families say is read strictly, added up exactly, and
+/* cli/export/exposition, sums and accept: what families say is read strictly, added up exactly, and
  * written so that Prometheus takes it. */
-#include "cli/accept.h"
-#include "cli/billionths.h"
-#include "cli/exposition.h"
-#include "cli/sums.h"
+#include "cli/export/accept.h"
+#include "cli/export/billionths.h"
+#include "cli/export/exposition.h"
+#include "cli/export/sums.h"
 #include "cli/text.h"
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-/* cli/ledger: what families said stays in the sums, once and for good. */
-#include "cli/ledger.h"
+/* cli/export/ledger: what families said stays in the sums, once and for good. */
+#include "cli/export/ledger.h"
 #include "cli/text.h"
 #include <setjmp.h>
 #include <stdarg.h>

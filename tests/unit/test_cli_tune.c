@@ -1,9 +1,9 @@
 /* weir tune's arithmetic: medians and their intervals, what is recommended of which rounds, the
  * number in a load's output, and the words of a load. */
-#include "cli/interval.h"
-#include "cli/load.h"
-#include "cli/rounds.h"
-#include "cli/verdict.h"
+#include "cli/tune/interval.h"
+#include "cli/tune/load.h"
+#include "cli/tune/rounds.h"
+#include "cli/tune/verdict.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
