@@ -4,7 +4,7 @@
 #   tests/tap.sh PROGRAM [ARG...]
 #
 # A test may print TAP (cmocka does), TAP without a plan, or nothing of the kind; then its exit status is the result:
-# 0 passed, 77 skipped, anything else failed. Its time is bounded by WEIR_TEST_TIMEOUT seconds (120).
+# 0 passed, 77 skipped, anything else failed. Its time is bounded by WEIR_TEST_TIMEOUT seconds (240).
 # WEIR_TEST_WRAP is put before compiled programs, as in WEIR_TEST_WRAP='valgrind -q'.
 #
 # Output goes to a file first: a process that a test left behind then holds a file open, not the pipe that make reads.
@@ -18,7 +18,7 @@ fi
 
 out=$(mktemp) || exit 99
 trap 'rm -f "$out"' EXIT
-timeout --kill-after=10 "${WEIR_TEST_TIMEOUT:-120}" ${wrap[@]+"${wrap[@]}"} "$@" >"$out" </dev/null
+timeout --kill-after=10 "${WEIR_TEST_TIMEOUT:-240}" ${wrap[@]+"${wrap[@]}"} "$@" >"$out" </dev/null
 status=$?
 
 # cmocka 1.1.5 says "not ok" of a skipped test, which the driver counts as a failure.
@@ -41,7 +41,7 @@ fi
 
 case $status in
 0 | 77) exit 0 ;;
-124 | 137) echo "# $name: no end within ${WEIR_TEST_TIMEOUT:-120} seconds, or killed" ;;
+124 | 137) echo "# $name: no end within ${WEIR_TEST_TIMEOUT:-240} seconds, or killed" ;;
 *) echo "# $name: exit status $status" ;;
 esac
 # A failure that was reported is not reported twice; a bad end after good results is an error.
