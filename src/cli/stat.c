@@ -66,14 +66,32 @@ print_json(const struct watch *w, const struct sample *rates)
 	return ret;
 }
 
+/* In step, unless this one was so late that the next interval would be less than half of one. */
+static double
+next_tick(double last_ms, double interval_ms)
+{
+	double next = last_ms + interval_ms, soonest = now_ms() + interval_ms / 2;
+
+	return next < soonest ? soonest + interval_ms / 2 : next;
+}
+
+static void
+sleep_until(double ms)
+{
+	struct timespec at = { .tv_sec = (time_t)(ms / 1e3) };
+
+	at.tv_nsec = (long)((ms - (double)at.tv_sec * 1e3) * 1e6);
+	while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL) == EINTR)
+		;
+}
+
 static int
 stat_lines(const struct request *r)
 {
 	struct watch w = { .target = r->target };
-	struct timespec next;
+	double next_ms = now_ms();
 	int ret;
 
-	clock_gettime(CLOCK_MONOTONIC, &next);
 	for (long nr = 0;; nr++) {
 		struct sample rates;
 
@@ -91,10 +109,8 @@ stat_lines(const struct request *r)
 		if (ret != END_FINE || fflush(stdout) == EOF || !r->interval ||
 		    nr + 1 == r->count)
 			break;
-		next.tv_sec += r->interval;
-		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &next, NULL) ==
-		       EINTR)
-			;
+		next_ms = next_tick(next_ms, (double)r->interval * 1e3);
+		sleep_until(next_ms);
 	}
 	watch_fini(&w);
 	return ret;

@@ -76,7 +76,7 @@ def stat_s_further_lines_are_their_intervals(tmp):
         lines = stat(path, 1, 3)
         assert len(lines) == 3
         for line in lines[1:]:
-            assert 0.9 < line["seconds"] < 3, line
+            assert 0.4 < line["seconds"] < 3, line  # one that was late makes the next one short
             assert line["request"]["appCalls"] == 0 and line["response"]["bytes"] == 0, line
             assert line["holdP99"] is None
         assert lines[2]["timestamp"] > lines[1]["timestamp"] > lines[0]["timestamp"]

@@ -401,6 +401,8 @@ IN_CHILD(a_lock_tells_more_than_a_number)
 	region_reap();
 	CHECK(slot->pid == (uint32_t)pid && totals->live == 2);
 	slot->pid = (uint32_t)getpid();
+	CHECK(waitpid(pid, NULL, WUNTRACED) ==
+	      pid); /* before that it would not be continued */
 	kill(pid, SIGCONT);
 	CHECK(waitpid(pid, NULL, 0) == pid);
 	region_reap();
