@@ -196,8 +196,12 @@ class Podman:
             os.makedirs(f"{top}/{empty}", exist_ok=True)
         common.done("tar", "-C", top, "-cf", f"{top}.tar", ".")
         path = "ENV PATH=/usr/local/bin:/usr/bin:/bin"
-        self.do("import", *(f"--change={change}" for change in (path, *changes)), f"{top}.tar",
-                name)
+        try:
+            self.do("import", *(f"--change={change}" for change in (path, *changes)),
+                    f"{top}.tar", name)
+        except AssertionError as why:  # in a chroot, say, whose root is no mount
+            raise lib.Skip("podman makes no image here: "
+                           + str(why).strip().split("\n")[-1]) from why
 
     def volume(self, name, group):
         """An emptyDir as the kubelet makes it for a pod with a fsGroup, which podman does not know."""

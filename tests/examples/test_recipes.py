@@ -136,8 +136,11 @@ def postgresql_is_watched(tmp):
         os.chown(tmp, who.pw_uid, who.pw_gid)
     else:
         dropped = []
+    # Where that user may read it, as he may where packages put it.
+    library = shutil.copy(lib.LIB, f"{tmp}/libweir.so")
+    os.chmod(library, 0o644)
     [block] = blocks("conf")
-    block, count = re.subn(r"(?m)^(LD_PRELOAD = ).*", rf"\1'{lib.LIB}'", block)
+    block, count = re.subn(r"(?m)^(LD_PRELOAD = ).*", rf"\1'{library}'", block)
     assert count == 1
     version = max(os.listdir("/usr/lib/postgresql"), key=int)
     env = lib.clean_environment(PG_CLUSTER_CONF_ROOT=tmp)
