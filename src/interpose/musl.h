@@ -13,6 +13,7 @@
 
 typedef int mmsg_flags;
 typedef unsigned long ioctl_request;
+typedef struct aiocb *aio_request;
 #else
 #undef aio_read64
 #undef aio_write64
@@ -25,6 +26,7 @@ typedef unsigned long ioctl_request;
 
 typedef unsigned mmsg_flags;
 typedef int ioctl_request;
+typedef struct aiocb *restrict aio_request;
 
 FILE *freopen64(const char *path, const char *mode, FILE *file);
 int fcloseall(void);

@@ -42,7 +42,7 @@ aio_write(struct aiocb *request)
 }
 
 int
-lio_listio(int mode, struct aiocb *const requests[], int nr, struct sigevent *event)
+lio_listio(int mode, const aio_request requests[], int nr, struct sigevent *event)
 {
 	for (int i = 0; i < nr; i++)
 		if (requests[i])
