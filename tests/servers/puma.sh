@@ -1,7 +1,8 @@
 #!/bin/bash
 # puma in cluster mode: workers are forked and talk to the master by pipes, a reactor hands
 # connections to threads; it restarts by phases, and by an exec that inherits the
-# listening socket, under load.
+# listening socket, under load. Now and then a new worker misses the SIGTERM of the second restart, natively
+# too: then the master kills it.
 # Functions are called by name, through within and load_start.
 # shellcheck disable=SC2317
 # shellcheck source-path=SCRIPTDIR source=lib.sh disable=SC1091
@@ -21,6 +22,7 @@ threads 4, 4
 rackup '$here/server_puma.ru'
 environment 'production'
 worker_boot_timeout 20
+worker_shutdown_timeout 5
 END
 server_start env WWW="$tmp/www" puma -C "$tmp/conf.rb"
 server_ready "$port"
