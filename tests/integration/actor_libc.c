@@ -4,6 +4,7 @@
 #include <aio.h>
 #include <errno.h>
 #include <execinfo.h>
+#include <linux/aio_abi.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -39,6 +40,32 @@ libc_aio(int fd, char **args)
 	two.aio_lio_opcode = LIO_WRITE;
 	result("lio_listio", lio_listio(LIO_WAIT, requests, 1, NULL));
 	finish(&two);
+	put(fd, "9;");
+	return 0;
+}
+
+/* The kernel's own asynchronous I/O, for which libc has no function. */
+static int
+libc_submit(int fd, char **args)
+{
+	struct iocb one = { .aio_fildes = (unsigned)fd,
+			    .aio_lio_opcode = IOCB_CMD_PWRITE,
+			    .aio_buf = (uintptr_t) "s6;",
+			    .aio_nbytes = 3 };
+	struct iocb *requests[] = { &one, (struct iocb *)8 };
+	struct io_event event;
+	aio_context_t context = 0;
+
+	(void)args;
+	result("io_setup", syscall(SYS_io_setup, 2, &context));
+	put(fd, "4;");
+	put(fd, "5;");
+	result("io_submit", syscall(SYS_io_submit, context, 1, requests));
+	result("io_getevents", syscall(SYS_io_getevents, context, 1, 1, &event, NULL));
+	put(fd, "7;");
+	put(fd, "8;");
+	result("io_submit", syscall(SYS_io_submit, context, 1, requests + 1));
+	result("io_submit", syscall(SYS_io_submit, context, 1, (struct iocb **)8));
 	put(fd, "9;");
 	return 0;
 }
@@ -212,8 +239,13 @@ libc_sender(int unused, char **args)
 }
 
 const struct command libc_commands[] = {
-	{ "aio", libc_aio, TURN },          { "backtrace", libc_backtrace, TURN },
-	{ "wordexp", libc_wordexp, TURN },  { "standard", libc_standard, NOTHING },
-	{ "mark", libc_mark, NOTHING },     { "disconnect", libc_disconnect, TURN },
-	{ "sender", libc_sender, NOTHING }, { 0 },
+	{ "aio", libc_aio, TURN },
+	{ "backtrace", libc_backtrace, TURN },
+	{ "wordexp", libc_wordexp, TURN },
+	{ "standard", libc_standard, NOTHING },
+	{ "mark", libc_mark, NOTHING },
+	{ "disconnect", libc_disconnect, TURN },
+	{ "sender", libc_sender, NOTHING },
+	{ "submit", libc_submit, TURN },
+	{ 0 },
 };

@@ -34,6 +34,9 @@ static const struct scenario scenarios[] = {
 	  "dprintf 3\ndprintf 3\ndprintf 3\ndprintf 3\n" },
 	{ "asynchronous_writes_keep_their_place", "aio", PREFIX "4;5;a6;7;8;a6;9;",
 	  "aio_write 0\naio_return 3\nlio_listio 0\naio_return 3\n" },
+	{ "submitted_writes_keep_their_place", "submit", PREFIX "4;5;s6;7;8;9;",
+	  "io_setup 0\nio_submit 1\nio_getevents 1\nio_submit -1 EFAULT\n"
+	  "io_submit -1 EFAULT\n" },
 	{ "backtrace_symbols_fd_keeps_its_place", "backtrace" },
 	{ "printf_to_a_stream_on_its_number_keeps_its_place", "standard",
 	  .log = "read 11\n1;2;3;p4;5;\n", .kinds = BIT(NO_STREAM),
