@@ -103,19 +103,29 @@ entry_nowhere(const void *p)
 	return (uintptr_t)p + 4096 < 8192;
 }
 
-/* Bytes of a vector; 0 where the kernel has to judge it: it is too long, or points nowhere. */
+/* Bytes of a vector that goes to the kernel as it is; 0 where it is too long, or nowhere. */
 static inline size_t
-entry_total(const struct iovec *iov, size_t nr)
+entry_total_native(const struct iovec *iov, size_t nr)
 {
 	size_t total = 0;
 
 	if (nr > IOV_MAX || entry_nowhere(iov))
 		return 0;
-	for (size_t i = 0; i < nr; i++) {
+	for (size_t i = 0; i < nr; i++)
+		total += iov[i].iov_len;
+	return total;
+}
+
+/* The same of one whose bytes may be copied here: 0 also where a piece of it is nowhere, which the kernel
+ * has to judge. */
+static inline size_t
+entry_total(const struct iovec *iov, size_t nr)
+{
+	size_t total = entry_total_native(iov, nr);
+
+	for (size_t i = 0; total && i < nr; i++)
 		if (entry_nowhere(iov[i].iov_base) && iov[i].iov_len)
 			return 0;
-		total += iov[i].iov_len;
-	}
 	return total;
 }
 

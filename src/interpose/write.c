@@ -181,7 +181,7 @@ writev(int fd, const struct iovec *iov, int nr)
 
 	if (!s || nr <= 0 || nr > IOV_MAX)
 		return writev_slow(fd, iov, nr);
-	total = entry_total(iov, (size_t)nr);
+	total = entry_total_native(iov, (size_t)nr);
 	if (!total || !writer_alone(s, total))
 		return writev_slow(fd, iov, nr);
 	return went(s, total, real.writev(fd, iov, nr));
@@ -228,7 +228,7 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 
 	if (!s || !plain_message(msg, flags))
 		return sendmsg_slow(fd, msg, flags);
-	total = entry_total(msg->msg_iov, msg->msg_iovlen);
+	total = entry_total_native(msg->msg_iov, msg->msg_iovlen);
 	if (!total || flags & MSG_MORE || !writer_alone(s, total))
 		return sendmsg_slow(fd, msg, flags);
 	return went(s, total, real.sendmsg(fd, msg, flags));
