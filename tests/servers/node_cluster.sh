@@ -50,9 +50,8 @@ for number in 1 2; do
 	for _ in 1 2 3 4; do
 		ab_run 50 "http://127.0.0.1:$port/f100"
 	done
-	# Another signal meanwhile would replace those that are about to go, too. And a worker may have a connection
-	# of which it never heard: Node gives those a minute.
-	within 100 replaced || fail "workers $before stay"
+	# Another signal meanwhile would replace those that are about to go, too.
+	within 30 replaced || fail "workers $before stay"
 done
 load_end
 

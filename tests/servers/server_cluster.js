@@ -61,6 +61,8 @@ function worker() {
 	const server = http.createServer((request, response) => {
 		const body = files.get(request.url);
 
+		// Node 18 would keep a connection that lasts, and the worker with it.
+		response.shouldKeepAlive &&= server.listening;
 		if (request.method === 'POST' && request.url === '/hash')
 			sendHash(request, response);
 		else if (request.url === '/back')
