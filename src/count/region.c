@@ -30,9 +30,6 @@ static int first_pid;
 
 struct own *own;
 
-static const uint64_t unwatched;
-const uint64_t *region_watched = &unwatched;
-
 static size_t
 region_size(unsigned shift)
 {
@@ -115,11 +112,7 @@ region_init(void)
 					 __ATOMIC_RELEASE, __ATOMIC_ACQUIRE) &&
 	    region)
 		sys_unmap(region, region_size(shift));
-	region = region_get();
-	if (region)
-		__atomic_store_n(&region_watched, &region->totals.watched_ns,
-				 __ATOMIC_RELEASE);
-	return region != NULL;
+	return region_get() != NULL;
 }
 
 uint32_t

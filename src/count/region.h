@@ -266,10 +266,6 @@ region_get(void)
 	return (struct region *)(word & ~(uintptr_t)REGION_SHIFT_MASK);
 }
 
-/* Where to look whether somebody ever asked for metrics (totals.watched_ns); before the region is
- * there, at a 0. */
-extern const uint64_t *region_watched __attribute__((visibility("hidden")));
-
 uint32_t region_nr_records(void); /* the private truth of how many records are mapped */
 int region_first_pid(
 	void); /* likewise, of the process that mapped it; its own without a region */

@@ -174,12 +174,9 @@ entry_sleep(void)
 static inline bool
 entry_wait_free(bool zero_timeout)
 {
-	const uint64_t *watched = __atomic_load_n(&region_watched, __ATOMIC_RELAXED);
+	const uint64_t *asked = __atomic_load_n(&metrics_asked, __ATOMIC_RELAXED);
 
-	if (!real_bound || metrics_undecided ||
-	    __atomic_load_n(watched, __ATOMIC_RELAXED))
-		return false;
-	return wait_free(zero_timeout);
+	return !__atomic_load_n(asked, __ATOMIC_RELAXED) && wait_free(zero_timeout);
 }
 
 /* Begins a wait call: true: look first (waits/wait.h). */

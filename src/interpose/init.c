@@ -24,6 +24,7 @@ begin(void)
 	libc_init();
 	config_init();
 	real_ready();
+	metrics_init();
 	life_init(metrics_bind, metrics_child);
 	writer_sendmsg = send_blocking;
 	if (config->enabled && safe)

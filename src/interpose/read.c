@@ -12,7 +12,7 @@ plain(struct stream *s, size_t n, int flags, bool alone)
 {
 	if (!stream_never_blocks(s) && __builtin_expect(metrics_undecided, 0))
 		return false;
-	return reader_plain(s, n, flags) && reader_plain_begin(s, alone);
+	return reader_plain(s, n, flags) && reader_plain_begin(s, flags, alone);
 }
 
 /* No stream, and no sleep before which something would have to leave. */
@@ -60,20 +60,18 @@ end(struct stream *s, int fd, enum reading reading, size_t n, int flags, ssize_t
 }
 
 static __attribute__((noinline)) ssize_t
-plain_unmoved(struct stream *s, size_t n, int flags, ssize_t r)
+plain_unmoved(struct stream *s, size_t n, ssize_t r)
 {
-	enum reading reading = reader_may_sleep(s, flags) ? READ_SLEEPS : READ_NATIVE;
-
-	return end(s, s->fd, reading, n, 0, entry_raw(r));
+	return end(s, s->fd, READ_NATIVE, n, 0, entry_raw(r));
 }
 
-/* The end of a plain read: r is its result, errno set. */
+/* The end of a plain read: r is its result, errno set. In a function of its own with the call, so that
+ * what decided has nothing to keep on the stack. */
 static inline __attribute__((always_inline)) ssize_t
-plain_end(struct stream *s, size_t n, int flags, ssize_t r, bool alone)
+plain_end(struct stream *s, size_t n, ssize_t r, bool alone)
 {
-	return __builtin_expect(r > 0, 1)
-		       ? reader_plain_end(s, n, flags, (size_t)r, alone)
-		       : plain_unmoved(s, n, flags, r);
+	return __builtin_expect(r > 0, 1) ? reader_plain_end(s, n, (size_t)r, alone)
+					  : plain_unmoved(s, n, r);
 }
 
 /* All of a read() but the common cases. */
@@ -98,26 +96,48 @@ read_slow(int fd, void *buf, size_t n)
 	return end(s, fd, reading, n, 0, r);
 }
 
-static inline __attribute__((always_inline)) ssize_t
-read_plain(struct stream *s, int fd, void *buf, size_t n, bool alone)
+static __attribute__((noinline)) ssize_t
+read_alone(int fd, void *buf, size_t n, struct stream *s)
 {
-	if (!plain(s, n, 0, alone))
-		return read_slow(fd, buf, n);
-	return plain_end(s, n, 0, real.read(fd, buf, n), alone);
+	return plain_end(s, n, real.read(fd, buf, n), true);
 }
 
-/* Apart from the entry, so that this has nothing to keep on the stack for what is served. */
 static __attribute__((noinline)) ssize_t
-read_native(int fd, void *buf, size_t n)
+read_among(int fd, void *buf, size_t n, struct stream *s)
+{
+	return plain_end(s, n, real.read(fd, buf, n), false);
+}
+
+static __attribute__((noinline)) ssize_t
+read_other(int fd, void *buf, size_t n)
 {
 	struct stream *s = stream_quick(fd);
 
 	if (!s && passes(fd))
 		return real.read(fd, buf, n);
-	if (!s || !n)
-		return read_slow(fd, buf, n);
-	return self_is_alone() ? read_plain(s, fd, buf, n, true)
-			       : read_plain(s, fd, buf, n, false);
+	if (s && n && self_is_alone()) {
+		if (plain(s, n, 0, true))
+			return read_alone(fd, buf, n, s);
+	} else if (s && n && plain(s, n, 0, false))
+		return read_among(fd, buf, n, s);
+	return read_slow(fd, buf, n);
+}
+
+/* Apart from the entry, so that this has nothing to keep on the stack for what is served. First the
+ * commonest: what does not block. */
+static __attribute__((noinline)) ssize_t
+read_native(int fd, void *buf, size_t n)
+{
+	struct stream *s = stream_last(fd);
+
+	if (!s || !n || !stream_never_blocks(s))
+		return read_other(fd, buf, n);
+	if (self_is_alone()) {
+		if (plain(s, n, MSG_DONTWAIT, true))
+			return read_alone(fd, buf, n, s);
+	} else if (plain(s, n, MSG_DONTWAIT, false))
+		return read_among(fd, buf, n, s);
+	return read_slow(fd, buf, n);
 }
 
 ssize_t
@@ -177,23 +197,50 @@ recvfrom_slow(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
 	return end(s, fd, reading, n, flags, r);
 }
 
-static inline __attribute__((always_inline)) ssize_t
-recv_plain(struct stream *s, int fd, void *buf, size_t n, int flags, bool alone)
+static __attribute__((noinline)) ssize_t
+recv_alone(int fd, void *buf, size_t n, int flags, struct stream *s)
 {
-	if (!plain(s, n, flags, alone))
-		return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
-	return plain_end(s, n, flags, real.recv(fd, buf, n, flags), alone);
+	return plain_end(s, n, real.recv(fd, buf, n, flags), true);
+}
+
+static __attribute__((noinline)) ssize_t
+recv_among(int fd, void *buf, size_t n, int flags, struct stream *s)
+{
+	return plain_end(s, n, real.recv(fd, buf, n, flags), false);
+}
+
+static __attribute__((noinline)) ssize_t
+recv_slow(int fd, void *buf, size_t n, int flags)
+{
+	return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
+}
+
+static __attribute__((noinline)) ssize_t
+recv_other(int fd, void *buf, size_t n, int flags)
+{
+	struct stream *s = stream_quick(fd);
+
+	if (s && !(flags & ~PLAIN_FLAGS) && self_is_alone()) {
+		if (plain(s, n, flags, true))
+			return recv_alone(fd, buf, n, flags, s);
+	} else if (s && !(flags & ~PLAIN_FLAGS) && plain(s, n, flags, false))
+		return recv_among(fd, buf, n, flags, s);
+	return recv_slow(fd, buf, n, flags);
 }
 
 static __attribute__((noinline)) ssize_t
 recv_native(int fd, void *buf, size_t n, int flags)
 {
-	struct stream *s = stream_quick(fd);
+	struct stream *s = flags & ~PLAIN_FLAGS ? NULL : stream_last(fd);
 
-	if (!s || flags & ~PLAIN_FLAGS)
-		return recvfrom_slow(fd, buf, n, flags, NULL, NULL);
-	return self_is_alone() ? recv_plain(s, fd, buf, n, flags, true)
-			       : recv_plain(s, fd, buf, n, flags, false);
+	if (!s || !stream_never_blocks(s))
+		return recv_other(fd, buf, n, flags);
+	if (self_is_alone()) {
+		if (plain(s, n, MSG_DONTWAIT, true))
+			return recv_alone(fd, buf, n, flags, s);
+	} else if (plain(s, n, MSG_DONTWAIT, false))
+		return recv_among(fd, buf, n, flags, s);
+	return recv_slow(fd, buf, n, flags);
 }
 
 ssize_t

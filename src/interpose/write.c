@@ -26,6 +26,7 @@ not_quick(struct stream *s, size_t len, ssize_t r)
 static inline __attribute__((always_inline)) ssize_t
 went(struct stream *s, size_t len, ssize_t r)
 {
+	hot_known(len > 0);
 	if (__builtin_expect(r == (ssize_t)len, 1) && writer_went_quick(s, len))
 		return r;
 	return not_quick(s, len, r);
@@ -98,14 +99,13 @@ send_apart(struct stream *s, int fd, const void *buf, size_t n, int flags)
 }
 
 static __attribute__((noinline)) ssize_t
-send_slow(struct stream *s, int fd, const void *buf, size_t n, int flags)
+send_slow(int fd, const void *buf, size_t n, int flags)
 {
+	struct stream *s = stream_at(fd);
 	struct iovec iov = { (void *)buf, n };
 	ssize_t r;
 
 	real_ready();
-	if (!s)
-		s = stream_at(fd);
 	if (!s || !n || entry_nowhere(buf))
 		return real.send(fd, buf, n, flags);
 	if (flags & ~HELD_FLAGS)
@@ -119,13 +119,19 @@ send_slow(struct stream *s, int fd, const void *buf, size_t n, int flags)
 }
 
 static __attribute__((noinline)) ssize_t
+send_alone(int fd, const void *buf, size_t n, int flags, struct stream *s)
+{
+	return went(s, n, real.send(fd, buf, n, flags));
+}
+
+static __attribute__((noinline)) ssize_t
 send_native(int fd, const void *buf, size_t n, int flags)
 {
-	struct stream *s = stream_quick(fd);
+	struct stream *s = !n || flags & ~PLAIN_FLAGS ? NULL : stream_quick(fd);
 
-	if (s && n && !(flags & ~PLAIN_FLAGS) && writer_alone(s, n))
-		return went(s, n, real.send(fd, buf, n, flags));
-	return send_slow(s, fd, buf, n, flags);
+	if (s && writer_alone(s, n))
+		return send_alone(fd, buf, n, flags, s);
+	return send_slow(fd, buf, n, flags);
 }
 
 ssize_t

@@ -15,6 +15,8 @@
 enum { LOWEST = 2 };
 
 bool metrics_undecided;
+static const uint64_t yes = 1, no = 0;
+const uint64_t *metrics_asked = &yes;
 int metrics_listener = -1;
 
 static uint32_t begun;  /* A: metrics_bind() was called */
@@ -37,10 +39,33 @@ enum { RETRY_NS = 50000000 };
 /* Whoever leaves says so before the kernel takes the locks away. */
 static const uint64_t leaving_ns = 100000000;
 
-static void
+static const uint64_t *
+watched(void)
+{
+	struct region *region = region_get();
+
+	return region ? &region->totals.watched_ns : &no;
+}
+
+/* Returns what it was. Where two do it at once, the last is right. */
+static bool
 set_undecided(bool undecided)
 {
-	__atomic_store_n(&metrics_undecided, undecided, __ATOMIC_RELEASE);
+	bool was = __atomic_exchange_n(&metrics_undecided, undecided, __ATOMIC_SEQ_CST);
+	bool now;
+
+	do {
+		now = __atomic_load_n(&metrics_undecided, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&metrics_asked, now ? &yes : watched(),
+				 __ATOMIC_SEQ_CST);
+	} while (now != __atomic_load_n(&metrics_undecided, __ATOMIC_SEQ_CST));
+	return was;
+}
+
+void
+metrics_init(void)
+{
+	set_undecided(false);
 }
 
 void
@@ -137,8 +162,7 @@ metrics_member_sleeps(void)
 
 	if (sys_now_ns() < __atomic_load_n(&again_ns, __ATOMIC_RELAXED))
 		return;
-	if (!__atomic_exchange_n(&metrics_undecided, false, __ATOMIC_ACQ_REL) &&
-	    !metrics_vacant())
+	if (!set_undecided(false) && !metrics_vacant())
 		return;
 	/* Soon after, the one that goes may still have its lock: then the next sleep asks again. */
 	if ((uint64_t)sys_now_ns() - vacant > leaving_ns)

@@ -13,16 +13,23 @@
  * metrics_owns() only. Errors are counted (count_internal) and cost one log line; the data
  * path goes on. */
 #include <stdbool.h>
+#include <stdint.h>
 
 /* At the first listen or stream, the region being mapped: chooses the place, binds, listens,
  * moves the descriptor just below min(soft RLIMIT_NOFILE, 1024). Does nothing twice. */
 void metrics_bind(void);
 
+/* From the constructor, when libc's own wait calls are known. */
+void metrics_init(void);
+
 /* Read before a sleep: true while this process has yet to find out whether it serves or stands
- * by; or somebody said that nobody stands by any more. The second is asked only where
- * region_watched says that there is something to ask. */
+ * by; or somebody said that nobody stands by any more. */
 extern bool metrics_undecided __attribute__((visibility("hidden")));
 bool metrics_vacant(void);
+
+/* Neither needs to be asked where a 0 stands here: nobody ever asked for metrics, this process is not
+ * undecided, and metrics_init() was called. */
+extern const uint64_t *metrics_asked __attribute__((visibility("hidden")));
 
 /* Before this process's sleep, the above being so: if nobody serves or nobody stands by, starts
  * the thread that does. */

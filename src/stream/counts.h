@@ -52,7 +52,8 @@ count_native_quick(struct stream *s, enum dir dir, uint64_t went, bool alone)
 	 * the child, there is none; where there is one, so was the record. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	tally = self.tally;
-	if (__builtin_expect(!tally || went > rec->chunk[dir], 0))
+	/* The kernel moves less than 2 GiB at a time: read(2), write(2). */
+	if (__builtin_expect(!tally || (uint32_t)went > rec->chunk[dir], 0))
 		return false;
 	count_add_theirs(&flow->native_calls, 1, alone);
 	count_add_theirs(&flow->native_bytes, went, alone);

@@ -115,28 +115,28 @@ ssize_t reader_count(struct stream *s, size_t n, bool peek, ssize_t r);
 /* The same where bytes were moved. Returns how many. */
 ssize_t reader_moved(struct stream *s, size_t n, size_t went);
 
-/* Begins a plain read. False: something is borrowed, so reader_begin() is due after all. `alone`, here and
- * at its end: self_is_alone(), asked once. What a handler can do meanwhile does not change it: to
- * make a thread is not async-signal-safe (POSIX, signal concepts). */
+/* Begins a plain read; one that may sleep begins a turn, too. False: something is borrowed, so
+ * reader_begin() is due after all. `alone`, here and at its end: self_is_alone(), asked once. What a
+ * handler can do meanwhile does not change it: to make a thread is not async-signal-safe (POSIX, signal
+ * concepts). */
 static inline __attribute__((always_inline)) bool
-reader_plain_begin(struct stream *s, bool alone)
+reader_plain_begin(struct stream *s, int flags, bool alone)
 {
 	reader_one_more(s, alone);
-	if (__builtin_expect(!quick(s->borrow), 1))
-		return true;
-	reader_one_less(s, alone);
-	return false;
+	if (__builtin_expect(quick(s->borrow) != NULL, 0)) {
+		reader_one_less(s, alone);
+		return false;
+	}
+	if (reader_may_sleep(s, flags))
+		turn_slept();
+	return true;
 }
 
 /* Ends it, where bytes were moved and self.tally is there. Returns how many. */
 static inline __attribute__((always_inline)) ssize_t
-reader_plain_end(struct stream *s, size_t n, int flags, size_t went, bool alone)
+reader_plain_end(struct stream *s, size_t n, size_t went, bool alone)
 {
-	/* Or the compiler keeps the address of a field over the call, and one register more. */
-	__asm__("" : "+r"(s));
 	reader_one_less(s, alone);
-	if (reader_may_sleep(s, flags))
-		turn_slept();
 	if (__builtin_expect(went == n, 0) ||
 	    !count_native_quick(s, RECEIVED, went, alone))
 		return reader_moved(s, n, went);

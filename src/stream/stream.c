@@ -96,7 +96,7 @@ wipe(struct stream *s, enum state state)
 	s->more = 0;
 	s->small = 0;
 	relaxed_set(s->mode, MODE_MANAGED);
-	relaxed_set(s->state, (uint8_t)state);
+	table_state(s, state);
 	share_begin(s);
 	relaxed_set(cold->first_ns, 0);
 	relaxed_set(cold->borrow_ns, 0);
@@ -175,7 +175,7 @@ open_stream(struct stream *s, enum role role)
 		region_publish(rec);
 	}
 	__atomic_store_n(&s->rec, rec ? rec : &stream_uncounted, __ATOMIC_RELEASE);
-	relaxed_set(s->state, STATE_OPEN);
+	table_state(s, STATE_OPEN);
 	number_set(s->fd, KIND_STREAM);
 	bypass = relaxed(bypass_new);
 	if (!rec)
@@ -192,7 +192,7 @@ begin_listening(struct stream *s)
 	relaxed_set(s->chatty, 1);
 	if (relaxed(s->options) & OPTION_TCP)
 		stream_ask_push(s);
-	relaxed_set(s->state, STATE_LISTENING);
+	table_state(s, STATE_LISTENING);
 	relaxed_set(stream_cold(s)->cookie, sys_cookie(s->fd));
 }
 
@@ -498,7 +498,7 @@ stream_close_begin(int fd)
 			share_close(fd, 0);
 		else if (relaxed(number_kind[fd]) == KIND_SOCKET &&
 			 (s = table_record(fd)))
-			relaxed_set(s->state, STATE_CLOSING);
+			table_state(s, STATE_CLOSING);
 		return;
 	}
 	if (!self_enter())
@@ -512,7 +512,7 @@ stream_close_begin(int fd)
 	bequeath(s);
 	section_enter(s);
 	was_open = relaxed(s->state) == STATE_OPEN;
-	relaxed_set(s->state, STATE_CLOSING); /* nothing is held from here on */
+	table_state(s, STATE_CLOSING); /* nothing is held from here on */
 	section_leave(s);
 	stream_drain(s, FLUSH_CLOSE); /* what another thread held since */
 	number_set(fd, KIND_SOCKET);

@@ -109,6 +109,7 @@ struct stream {
 	uint8_t proven; /* A: the kernel took the last write or flush whole: may hold */
 	uint8_t unborrowable; /* A: reads are left alone for good */
 	uint8_t role;         /* C: enum role */
+	uint32_t open; /* L: stream_open() of its number while the state is STATE_OPEN, else 0 */
 } __attribute__((aligned(64)));
 _Static_assert(offsetof(struct stream, r) == 64 && sizeof(struct stream) == 128,
 	       "one cache line a half");
@@ -177,24 +178,41 @@ stream_at(int fd)
 	return stream_meet(fd);
 }
 
+/* 0 of no number. Of a negative one that is 2^31 less it is the same: then the native call fails. */
+static inline uint32_t
+stream_open(int fd)
+{
+	return 2 * (uint32_t)fd + 1;
+}
+
+/* The same where this thread's last call on an even number, or on an odd one, named it too; else NULL.
+ * Servers name the same stream several times in a row. */
+static inline struct stream *
+stream_last(int fd)
+{
+	struct stream *s = self.last[(unsigned)fd % 2];
+
+	return s && quick(s->open) == stream_open(fd) ? s : NULL;
+}
+
 /* The same without a call: NULL where stream_at() would have to ask, or this thread has no tally of
- * its own. Servers name the same stream several times in a row. */
+ * its own. */
 static inline struct stream *
 stream_quick(int fd)
 {
 	unsigned n = (unsigned)fd;
-	struct stream *leaf, **last = &self.last[n % 2], *s = *last;
+	struct stream *leaf, *s = stream_last(fd);
 
-	if (s && quick(s->fd) == fd && quick(s->state) == STATE_OPEN)
+	if (s)
 		return s;
 	/* Before stream_init() and after stream_off() none is open. */
 	if (n >= NR_NUMBERS || !self.tally)
 		return NULL;
 	leaf = quick(stream_leaf[n >> LEAF_BITS]);
 	s = &leaf[n & ((1 << LEAF_BITS) - 1)];
-	if (!leaf || quick(s->state) != STATE_OPEN)
+	if (!leaf || !quick(s->open))
 		return NULL;
-	*last = s;
+	self.last[n % 2] = s;
 	return s;
 }
 

@@ -28,7 +28,7 @@ stream_off(void)
 			/* Nobody would see the end of what holds it up. */
 			if (relaxed(s->state) == STATE_OPEN)
 				stall_close(s);
-			relaxed_set(s->state, STATE_NONE);
+			table_state(s, STATE_NONE);
 		}
 	__atomic_store_n(&nr_numbers, 0, __ATOMIC_RELEASE);
 }

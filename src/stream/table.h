@@ -21,6 +21,14 @@ number_set(int fd, enum kind kind)
 	__atomic_store_n(&number_kind[fd], (uint8_t)kind, __ATOMIC_RELEASE);
 }
 
+/* With what stream_quick() looks at. */
+static inline void
+table_state(struct stream *s, enum state state)
+{
+	relaxed_set(s->open, state == STATE_OPEN ? stream_open(s->fd) : 0);
+	relaxed_set(s->state, (uint8_t)state);
+}
+
 /* The record of a number, whatever it is; NULL: no memory, counted. */
 struct stream *table_record_make(int fd);
 

@@ -104,8 +104,8 @@ writer_went_quick(struct stream *s, size_t len)
 {
 	bool alone = self_is_alone();
 
-	if (!(alone ? count_native_quick(s, SENT, len, true)
-		    : count_native_quick(s, SENT, len, false)))
+	if (!(__builtin_expect(alone, 1) ? count_native_quick(s, SENT, len, true)
+					 : count_native_quick(s, SENT, len, false)))
 		return false;
 	quick_set(s->proven, 1);
 	room_went(s, len);

@@ -95,7 +95,6 @@ noise_region(unsigned shift, bool at_end)
 	region = (struct region *)(void *)(p + GUARD + (at_end ? span - region_len : 0));
 	memcpy(region, region_get(), sizeof *region);
 	region->nr_records = 1u << shift;
-	region_watched = &region->totals.watched_ns;
 	region_word = (uintptr_t)region | shift;
 	return region;
 }
