@@ -2,9 +2,8 @@
  * (stream/borrow.h), or made natively between reader_begin() and reader_end(), which know what
  * it means to the writer of the same stream (stream/reader.h). */
 #include "interpose/entry.h"
+#include "interpose/rights.h"
 #include "stream/reader.h"
-
-#include <string.h>
 
 /* Begins the common read: nothing is to do for it but to make the call, and plain_end(). */
 static inline __attribute__((always_inline)) bool
@@ -261,26 +260,6 @@ recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *addr, socklen_
 	return recvfrom_slow(fd, buf, n, flags, addr, len);
 }
 
-/* Descriptors came with the message: their numbers are new. */
-static ssize_t
-received_rights(struct msghdr *msg, ssize_t r)
-{
-	struct cmsghdr *c;
-	int fd;
-
-	if (r < 0 || !msg->msg_controllen || !msg->msg_control || !entry_live())
-		return r;
-	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; CMSG_LEN((i + 1) * sizeof(int)) <= c->cmsg_len; i++) {
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			stream_forget(fd);
-		}
-	}
-	return r;
-}
-
 ssize_t
 recvmsg(int fd, struct msghdr *msg, int flags)
 {
@@ -295,7 +274,7 @@ recvmsg(int fd, struct msghdr *msg, int flags)
 		if (s)
 			read_off_stream(fd, flags);
 		entry_read_plain(fd);
-		return received_rights(msg, real.recvmsg(fd, msg, flags));
+		return rights_received(msg, real.recvmsg(fd, msg, flags));
 	}
 	n = entry_total(msg->msg_iov, msg->msg_iovlen);
 	servable = n && relaxed(s->options) & OPTION_TCP && !msg->msg_name &&
@@ -308,7 +287,7 @@ recvmsg(int fd, struct msghdr *msg, int flags)
 	}
 	if (reading != READ_MADE)
 		r = entry_raw(real.recvmsg(fd, msg, flags));
-	return end(s, fd, reading, n, flags, received_rights(msg, r));
+	return end(s, fd, reading, n, flags, rights_received(msg, r));
 }
 
 /* Each message is a read of its own to the counts; an error is that of the first. */
@@ -328,7 +307,7 @@ static int
 received_messages(struct mmsghdr *msgs, int r)
 {
 	for (int i = 0; i < r; i++)
-		received_rights(&msgs[i].msg_hdr, 1);
+		rights_received(&msgs[i].msg_hdr, 1);
 	return r;
 }
 

@@ -3,10 +3,16 @@
 #include "interpose/entry.h"
 #include "stream/writer.h"
 
+/* To the kernel the number of any of our threads names the process as well. */
 static bool
 is_self(pid_t pid)
 {
-	return entry_live() && pid == sys_getpid();
+	int ours;
+
+	if (!entry_live())
+		return false;
+	ours = sys_getpid();
+	return pid == ours || sys_tgkill(ours, pid, 0) >= 0;
 }
 
 static void

@@ -3,6 +3,7 @@
  * what is held and counted, never held itself. */
 #include "interpose/descriptor.h"
 #include "interpose/entry.h"
+#include "interpose/rights.h"
 #include "interpose/sandbox.h"
 #include "interpose/spawn.h"
 #include "stream/reader.h"
@@ -168,6 +169,13 @@ sleeps(long nr, const long a[6])
 	return false;
 }
 
+static ssize_t
+message_total(const struct msghdr *msg)
+{
+	return entry_nowhere(msg) ? 0
+				  : (ssize_t)entry_total(msg->msg_iov, msg->msg_iovlen);
+}
+
 /* Bytes that a call which sends asks for; -1: it is none of those. */
 static ssize_t
 sends(long nr, const long a[6])
@@ -181,7 +189,7 @@ sends(long nr, const long a[6])
 	case SYS_writev:
 		return (ssize_t)entry_total((const struct iovec *)a[1], (size_t)a[2]);
 	case SYS_sendmsg:
-		return (ssize_t)entry_total(msg->msg_iov, msg->msg_iovlen);
+		return message_total(msg);
 	}
 	return -1;
 }
@@ -198,9 +206,19 @@ receives(long nr, const long a[6])
 	case SYS_readv:
 		return (ssize_t)entry_total((const struct iovec *)a[1], (size_t)a[2]);
 	case SYS_recvmsg:
-		return (ssize_t)entry_total(msg->msg_iov, msg->msg_iovlen);
+		return message_total(msg);
 	}
 	return -1;
+}
+
+/* Descriptors may go to another process with it. */
+static void
+pass_rights(long nr, const long a[6])
+{
+	if (nr == SYS_sendmsg && !entry_nowhere((const void *)a[1]))
+		rights_sent((const struct msghdr *)a[1]);
+	else if (nr == SYS_sendmmsg)
+		rights_sent_all((const struct mmsghdr *)a[1], (unsigned)a[2]);
 }
 
 static int
@@ -314,6 +332,8 @@ made(long nr, const long a[6], long r)
 static bool
 forks(long nr, const long a[6])
 {
+	const struct clone_args *args = (const struct clone_args *)a[0];
+
 	switch (nr) {
 #ifdef SYS_fork
 	case SYS_fork:
@@ -323,7 +343,7 @@ forks(long nr, const long a[6])
 	case SYS_clone:
 		return spawn_clone_begin((unsigned long)a[0]);
 	case SYS_clone3:
-		return spawn_clone_begin(((const struct clone_args *)a[0])->flags);
+		return !entry_nowhere(args) && spawn_clone_begin(args->flags);
 	}
 	return false;
 }
@@ -390,6 +410,7 @@ call(long nr, const long a[6])
 
 	if (by_name(nr, a, &r))
 		return r;
+	pass_rights(nr, a);
 	if (moves_data(nr) && (s = stream_at((int)a[0])))
 		return data(nr, a, s);
 	if (forks(nr, a))

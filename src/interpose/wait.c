@@ -42,10 +42,17 @@ poll(struct pollfd *fds, nfds_t nr, int timeout)
 	return poll_owing(fds, nr, timeout);
 }
 
+/* No time to wait, or none that the kernel takes: then it has to say so, whatever is ready. */
+static bool
+no_time_in(int64_t seconds, int64_t part, int64_t second)
+{
+	return (!seconds && !part) || seconds < 0 || part < 0 || part >= second;
+}
+
 static bool
 is_zero(const struct timespec *timeout)
 {
-	return timeout && !timeout->tv_sec && !timeout->tv_nsec;
+	return timeout && no_time_in(timeout->tv_sec, timeout->tv_nsec, 1000000000);
 }
 
 int
@@ -141,7 +148,8 @@ select_owing(int nr, fd_set *in, fd_set *out, fd_set *except, struct timeval *ti
 int
 select(int nr, fd_set *in, fd_set *out, fd_set *except, struct timeval *timeout)
 {
-	bool zero = timeout && !timeout->tv_sec && !timeout->tv_usec;
+	/* More than a second of microseconds it takes. */
+	bool zero = timeout && no_time_in(timeout->tv_sec, timeout->tv_usec, INT64_MAX);
 
 	if (!stall_any() && entry_wait_free(zero))
 		return real.select(nr, in, out, except, timeout);

@@ -1,10 +1,9 @@
 /* interpose/write: the calls that send. Each one is held, sent together with what is held
  * (stream/writer.h), or made natively and reported. */
 #include "interpose/entry.h"
+#include "interpose/rights.h"
 #include "stream/reader.h"
 #include "stream/writer.h"
-
-#include <string.h>
 
 /* Reports a native call; `s` may be NULL. */
 static inline ssize_t
@@ -30,25 +29,6 @@ went(struct stream *s, size_t len, ssize_t r)
 	if (__builtin_expect(r == (ssize_t)len, 1) && writer_went_quick(s, len))
 		return r;
 	return not_quick(s, len, r);
-}
-
-/* The descriptors that `msg` passes to another process: their streams are shared for good. */
-static void
-pass_rights(const struct msghdr *msg)
-{
-	struct cmsghdr *c;
-	int fd;
-
-	if (!msg->msg_control || !entry_live())
-		return;
-	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = 0; CMSG_LEN((i + 1) * sizeof(int)) <= c->cmsg_len; i++) {
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-			life_pass(fd);
-		}
-	}
 }
 
 static __attribute__((noinline)) ssize_t
@@ -211,8 +191,7 @@ sendmsg_slow(int fd, const struct msghdr *msg, int flags)
 	real_ready();
 	if (entry_nowhere(msg))
 		return real.sendmsg(fd, msg, flags);
-	if (msg->msg_controllen)
-		pass_rights(msg);
+	rights_sent(msg);
 	if (!s)
 		return real.sendmsg(fd, msg, flags);
 	entry_testcancel();
@@ -258,9 +237,7 @@ sendmmsg(int fd, struct mmsghdr *msgs, unsigned nr, mmsg_flags flags)
 	struct stream *s = stream_at(fd);
 
 	real_ready();
-	for (unsigned i = 0; i < nr && i < IOV_MAX; i++)
-		if (msgs[i].msg_hdr.msg_controllen)
-			pass_rights(&msgs[i].msg_hdr);
+	rights_sent_all(msgs, nr);
 	if (!s)
 		return real.sendmmsg(fd, msgs, nr, flags);
 	entry_order(fd);

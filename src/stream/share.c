@@ -156,8 +156,12 @@ share_close_range(unsigned first, unsigned last)
 void
 share_cloexec(int fd, bool on)
 {
+	struct stream *s = table_socket(fd);
 	struct heir *heir = heir_find(fd);
 
+	/* Who was spawned before has it all the same. */
+	if (on && s && spawned(s))
+		share_for_good(s);
 	if (heir)
 		__atomic_store_n(&heir->cloexec, on, __ATOMIC_RELAXED);
 }
@@ -187,7 +191,7 @@ pass_inheritable(struct heir *heir, const void *none)
 void
 share_pass(int fd)
 {
-	struct stream *s = stream_known(fd);
+	struct stream *s = table_known_socket(fd);
 	struct heir *heir = heir_find(fd);
 
 	if (s)

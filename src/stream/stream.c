@@ -524,17 +524,17 @@ void
 stream_close_end(int fd)
 {
 	struct stream *s;
+	uint8_t kind;
 
 	if (!number_known(fd) || !self_ready())
 		return;
-	if (relaxed(number_kind[fd]) != KIND_SOCKET) {
-		if (relaxed(number_kind[fd]) != KIND_STREAM)
-			number_set(fd, KIND_UNKNOWN);
-		return;
-	}
-	s = table_record(fd);
-	if (s && relaxed(s->state) == STATE_CLOSING) /* else it was made anew meanwhile */
-		number_set(fd, KIND_UNKNOWN);
+	kind = relaxed(number_kind[fd]);
+	s = kind == KIND_SOCKET ? table_record(fd) : NULL;
+	if (kind == KIND_STREAM || (s && relaxed(s->state) != STATE_CLOSING))
+		return; /* it was made anew meanwhile */
+	/* Or is made just now. */
+	__atomic_compare_exchange_n(&number_kind[fd], &kind, (uint8_t)KIND_UNKNOWN,
+				    false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 }
 
 void

@@ -103,12 +103,18 @@ stream_known(int fd)
 }
 
 struct stream *
-table_socket(int fd)
+table_known_socket(int fd)
 {
 	enum kind kind;
 
-	if (!number_known(fd) || !self_ready())
+	if (!number_known(fd))
 		return NULL;
 	kind = __atomic_load_n(&number_kind[fd], __ATOMIC_ACQUIRE);
 	return kind == KIND_SOCKET || kind == KIND_STREAM ? table_record(fd) : NULL;
+}
+
+struct stream *
+table_socket(int fd)
+{
+	return number_known(fd) && self_ready() ? table_known_socket(fd) : NULL;
 }

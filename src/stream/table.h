@@ -42,6 +42,8 @@ table_record(int fd)
 						: table_record_make(fd);
 }
 
-/* The record of a number that is known as a socket of stream type; nobody is asked. */
+/* The record of a number that is known as a socket of stream type; nobody is asked. The second also
+ * answers in a vfork child, where it is the parent's: for single stores. */
 struct stream *table_socket(int fd);
+struct stream *table_known_socket(int fd);
 #endif

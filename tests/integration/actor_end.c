@@ -68,6 +68,25 @@ end_by_call(const char *how)
 		__assert("held bytes leave", "actor", 1);
 }
 
+/* kill() takes the number of any thread for that of its process. */
+static void *
+kill_by_thread(void *sig)
+{
+	kill(gettid(), *(const int *)sig);
+	return NULL;
+}
+
+static void
+end_by_thread(int sig)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, kill_by_thread, &sig);
+	/* No call that flushes: the thread's is to. */
+	for (;;)
+		raw_call(SYS_pause, 0, 0, 0, 0, 0);
+}
+
 static void
 end_by_signal(const char *how, int sig)
 {
@@ -78,6 +97,8 @@ end_by_signal(const char *how, int sig)
 		raise(sig);
 	if (!strcmp(how, "kill"))
 		kill(getpid(), sig);
+	if (!strcmp(how, "kill-thread"))
+		end_by_thread(sig);
 	if (!strcmp(how, "kill0"))
 		kill(0, sig);
 	if (!strcmp(how, "kill-group"))

@@ -8,7 +8,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -137,6 +140,11 @@ error_arguments(int fd, char **args)
 	/* volatile: the compiler must not see how wrong these are */
 	struct iovec *volatile bad_vector = (struct iovec *)-1;
 	struct msghdr *volatile bad_message = NULL;
+	struct mmsghdr *volatile bad_messages = (struct mmsghdr *)-1;
+	struct msghdr bad_control = { .msg_iov = iov,
+				      .msg_iovlen = 1,
+				      .msg_control = bad_vector,
+				      .msg_controllen = 64 };
 	void *volatile bad = (void *)8;
 	volatile int negative = -1, too_many = 1025;
 
@@ -172,6 +180,44 @@ error_arguments(int fd, char **args)
 	result("readv null", readv(fd, bad_vector, 1));
 	result("pwritev2 flags", pwritev2(fd, iov, 1, -1, 0x4000));
 	put(fd, "9;");
+	result("sendmmsg bad", sendmmsg(fd, bad_messages, 1, 0));
+	result("sendmsg control", sendmsg(fd, &bad_control, 0));
+	result("syscall sendmsg", syscall(SYS_sendmsg, fd, bad_message, 0));
+	result("syscall recvmsg", syscall(SYS_recvmsg, fd, bad_message, MSG_DONTWAIT));
+	result("syscall sendmmsg", syscall(SYS_sendmmsg, fd, bad_messages, 1, 0));
+	result("syscall clone3", syscall(SYS_clone3, bad_message, 0));
+	put(fd, "10;");
+	return 0;
+}
+
+/* A time-out that is none is told of, whatever is ready and held. */
+static int
+error_timeouts(int fd, char **args)
+{
+	const struct timespec early = { -1, 0 }, negative = { 0, -1 },
+			      long_part = { 0, 1000000000 };
+	struct pollfd p = { .fd = fd, .events = POLLOUT };
+	struct epoll_event event = { .events = EPOLLOUT };
+	int epoll = epoll_create1(0);
+	struct timeval before = { -1, 0 };
+	fd_set out;
+
+	(void)args;
+	epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
+	put(fd, "4;");
+	put(fd, "5;");
+	result("ppoll", ppoll(&p, 1, &early, NULL));
+	put(fd, "6;");
+	result("ppoll", ppoll(&p, 1, &negative, NULL));
+	put(fd, "7;");
+	result("epoll_pwait2", epoll_pwait2(epoll, &event, 1, &long_part, NULL));
+	FD_ZERO(&out);
+	FD_SET(fd, &out);
+	put(fd, "8;");
+	result("pselect", pselect(fd + 1, NULL, &out, NULL, &long_part, NULL));
+	put(fd, "9;");
+	result("select", select(fd + 1, NULL, &out, NULL, &before));
+	result("poll", poll(&p, 1, 1000));
 	return 0;
 }
 
@@ -201,6 +247,7 @@ const struct command error_commands[] = {
 	{ "told-once", error_told_once, TURN },
 	{ "shutdown", error_shutdown, TURN },
 	{ "arguments", error_arguments, TURN },
+	{ "timeouts", error_timeouts, TURN },
 	{ "unconnected", error_unconnected, NOTHING },
 	{ 0 },
 };

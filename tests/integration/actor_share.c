@@ -15,6 +15,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -326,6 +328,91 @@ share_spawn(int fd, char **args)
 	return 0;
 }
 
+/* share-spawn-cloexec FAMILY: a child is spawned with the stream open, which is closed on exec from then on. */
+static int
+share_spawn_cloexec(int fd, char **args)
+{
+	char *const argv[] = { "sleep", "60", NULL };
+	pid_t pid;
+
+	(void)fd;
+	make(args[0]);
+	look("before");
+	fcntl(stream, F_SETFD, 0);
+	if (posix_spawn(&pid, "/bin/sleep", NULL, NULL, argv, environ))
+		result("posix_spawn", -1);
+	fcntl(stream, F_SETFD, FD_CLOEXEC);
+	look("while");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	return 0;
+}
+
+static void
+pass(int fd, const char *how)
+{
+	char room[CMSG_SPACE(sizeof fd)] = "";
+	struct iovec iov = { "d", 1 };
+	struct mmsghdr many = { { .msg_iov = &iov,
+				  .msg_iovlen = 1,
+				  .msg_control = room,
+				  .msg_controllen = sizeof room },
+				0 };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&many.msg_hdr);
+	int pair[2];
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof fd);
+	memcpy(CMSG_DATA(c), &fd, sizeof fd);
+	socketpair(AF_UNIX, SOCK_DGRAM, 0, pair);
+	if (!strcmp(how, "sendmsg"))
+		result(how, sendmsg(pair[0], &many.msg_hdr, 0));
+	else if (!strcmp(how, "sendmmsg"))
+		result(how, sendmmsg(pair[0], &many, 1, 0));
+	else if (!strcmp(how, "syscall-sendmsg"))
+		result(how, syscall(SYS_sendmsg, pair[0], &many.msg_hdr, 0));
+	else
+		result(how, syscall(SYS_sendmmsg, pair[0], &many, 1, 0));
+}
+
+/* share-pass HOW FAMILY: it is passed in a message. */
+static int
+share_pass(int fd, char **args)
+{
+	(void)fd;
+	make(args[1]);
+	look("before");
+	pass(stream, args[0]);
+	look("after");
+	return 0;
+}
+
+/* share-pass-bare FAMILY: a socket is passed, and connected then. */
+static int
+share_pass_bare(int fd, char **args)
+{
+	bool tcp = !strcmp(args[0], "tcp");
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	struct sockaddr *addr = tcp ? (struct sockaddr *)&in : (struct sockaddr *)&un;
+	socklen_t len = tcp ? sizeof in : sizeof un;
+	int listener = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)fd;
+	/* An AF_UNIX address without a name gets one: unix(7), autobind. */
+	bind(listener, addr, tcp ? len : sizeof un.sun_family);
+	getsockname(listener, addr, &len);
+	listen(listener, 1);
+	stream = socket(addr->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	pass(stream, "sendmsg");
+	result("connect", connect(stream, addr, len));
+	peer = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	look("after");
+	return 0;
+}
+
 /* share-many FAMILY: a hundred streams, and children that live side by side. */
 static int
 share_many(int fd, char **args)
@@ -425,6 +512,9 @@ const struct command share_commands[] = {
 	{ "share-grandchild", share_grandchild, NOTHING },
 	{ "share-unseen", share_unseen, NOTHING },
 	{ "share-spawn", share_spawn, NOTHING },
+	{ "share-spawn-cloexec", share_spawn_cloexec, NOTHING },
+	{ "share-pass", share_pass, NOTHING },
+	{ "share-pass-bare", share_pass_bare, NOTHING },
 	{ "share-many", share_many, NOTHING },
 	{ "share-storm", share_storm, NOTHING },
 	{ 0 },

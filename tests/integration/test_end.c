@@ -45,6 +45,8 @@ static const struct scenario scenarios[] = {
 	  KILLED(SIGTERM) },
 	{ "held_bytes_arrive_before_SIGKILL_to_itself", "die kill 9", PREFIX, "",
 	  KILLED(SIGKILL) },
+	{ "held_bytes_arrive_before_kill_of_a_thread_s_number", "die kill-thread" TERM,
+	  PREFIX, "", KILLED(SIGTERM) },
 	{ "held_bytes_arrive_before_kill_of_its_group", "die kill0" TERM, PREFIX, "",
 	  KILLED(SIGTERM) },
 	{ "held_bytes_arrive_before_kill_of_minus_group", "die kill-group" TERM, PREFIX,

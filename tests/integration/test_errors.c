@@ -21,6 +21,9 @@ static const struct scenario scenarios[] = {
 	{ "writes_after_shutdown_get_EPIPE_on_unix", "shutdown", PREFIX,
 	  .kinds = UNIX_KINDS },
 	{ "bad_arguments_give_the_native_errors", "arguments" },
+	{ "bad_time_outs_give_the_native_errors", "timeouts", PREFIX "4;5;6;7;8;9;",
+	  "ppoll -1 EINVAL\nppoll -1 EINVAL\nepoll_pwait2 -1 EINVAL\n"
+	  "pselect -1 EINVAL\nselect -1 EINVAL\npoll 1\n" },
 	{ "writes_without_a_connection", "unconnected", NONE },
 	{ "writes_on_a_socket_that_connects", "connecting", NONE },
 	{ "big_writes_keep_their_place", "big-write" },

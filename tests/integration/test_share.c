@@ -98,6 +98,12 @@ nothing_is_left_of_a_storm(void **state)
 		"after_a_child_s_" what, "share fork %s " what, log \
 	}
 
+#define PASSED(by) \
+	{ \
+		"not_after_it_was_passed_by_" by, "share-pass " by " %s", \
+			"before: held\n" by " 1\nafter: sent\n" \
+	}
+
 static const struct sharing sharings[] = {
 	AFTER("close", AGAIN),
 	AFTER("close_range", AGAIN),
@@ -124,6 +130,14 @@ static const struct sharing sharings[] = {
 	  "before: held\nwhile: sent\n" },
 	{ "not_while_a_spawned_child_has_a_copy", "share-spawn %s",
 	  "before: held\nwhile: sent\n" },
+	{ "not_after_a_spawn_though_it_is_closed_on_exec_since",
+	  "share-spawn-cloexec %s", "before: held\nwhile: sent\n" },
+	PASSED("sendmsg"),
+	PASSED("sendmmsg"),
+	PASSED("syscall-sendmsg"),
+	PASSED("syscall-sendmmsg"),
+	{ "not_after_it_was_passed_before_it_was_connected", "share-pass-bare %s",
+	  "sendmsg 1\nconnect 0\nafter: sent\n" },
 	{ "on_each_of_many", "share-many %s",
 	  "after: held\nafter: held\nafter: held\nafter: held\nafter: held\n"
 	  "after: held\nafter: held\nafter: held\nafter: held\nafter: held\n" },

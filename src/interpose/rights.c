@@ -1,0 +1,45 @@
+#include "interpose/rights.h"
+#include "interpose/entry.h"
+
+#include <string.h>
+
+/* What is no memory is the kernel's to judge. */
+static void
+each(const struct msghdr *msg, void (*see)(int fd))
+{
+	struct cmsghdr *c;
+	int fd;
+
+	if (!msg->msg_controllen || entry_nowhere(msg->msg_control) || !entry_live())
+		return;
+	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; CMSG_LEN((i + 1) * sizeof(int)) <= c->cmsg_len; i++) {
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+			see(fd);
+		}
+	}
+}
+
+void
+rights_sent(const struct msghdr *msg)
+{
+	each(msg, life_pass);
+}
+
+/* The kernel takes no more messages at once than a vector has pieces. */
+void
+rights_sent_all(const struct mmsghdr *msgs, unsigned nr)
+{
+	for (unsigned i = 0; !entry_nowhere(msgs) && i < nr && i < IOV_MAX; i++)
+		rights_sent(&msgs[i].msg_hdr);
+}
+
+ssize_t
+rights_received(struct msghdr *msg, ssize_t r)
+{
+	if (r >= 0)
+		each(msg, stream_forget);
+	return r;
+}
