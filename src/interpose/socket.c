@@ -208,9 +208,8 @@ shutdown(int fd, int how)
 	int r;
 
 	real_ready();
-	/* From here on a write fails at once, so nothing is held, as with TCP_NOTSENT_LOWAT. */
 	if (how != SHUT_RD)
-		stream_option(fd, OPTION_NOTSENT, true);
+		stream_shut(fd);
 	if (how != SHUT_WR)
 		pair_deafen(fd);
 	life_quiesce(fd, FLUSH_SHUTDOWN);

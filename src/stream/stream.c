@@ -567,6 +567,18 @@ stream_bypass_all(enum bypass_reason why)
 }
 
 void
+stream_shut(int fd)
+{
+	struct stream *s = table_socket(fd);
+
+	if (!s)
+		return;
+	section_enter(s);
+	stream_option(fd, OPTION_NOTSENT, true);
+	section_leave(s);
+}
+
+void
 stream_bypass_reads(int fd, enum bypass_reason why)
 {
 	struct stream *s = table_socket(fd);

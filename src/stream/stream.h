@@ -304,6 +304,10 @@ void stream_close_end(int fd);
  * counted, too. */
 void stream_ended(void);
 
+/* Its sending side is about to be shut: from here on a write fails at once, so nothing is held, as with
+ * TCP_NOTSENT_LOWAT. What is held is yet to be flushed. */
+void stream_shut(int fd);
+
 /* The number has a duplicate from now on, or libc itself reads and writes it (dup, fdopen, aio_read). */
 void stream_leave(int fd);
 

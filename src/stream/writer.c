@@ -68,7 +68,7 @@ static bool
 hold_begin(struct stream *s, size_t len, bool *starved)
 {
 	if (relaxed(s->state) != STATE_OPEN || relaxed(s->mode) != MODE_MANAGED ||
-	    section_settled(s))
+	    relaxed(s->options) & OPTION_NOTSENT || section_settled(s))
 		return false;
 	if (relaxed(s->room) < 2 * (uint64_t)stream_chunk(s))
 		room_ask(s);

@@ -17,6 +17,11 @@
 	}
 #define NONE .kinds = BIT(NO_STREAM), .flags = NO_GREETING
 
+#define RACE(name, race) \
+	{ \
+		name, "interleave " race, NULL, "over\n", NONE \
+	}
+
 static const struct scenario scenarios[] = {
 	CLOSE("close", GONE),
 	CLOSE("close_range", GONE),
@@ -74,6 +79,10 @@ static const struct scenario scenarios[] = {
 	{ "a_stream_on_a_number_closed_unseen", "reuse-socket raw", PREFIX,
 	  "reused 1\nshutdown 0\npair a1;a2;a3;\n", .flags = PREFIX_ONLY },
 	{ "numbers_reused_at_a_high_rate", "reuse-rate", NULL, "bad 0 0 0 0\n", NONE },
+	RACE("a_number_used_again_while_a_stream_s_close_ends", "close"),
+	RACE("a_number_used_again_while_a_file_s_close_ends", "fclose"),
+	RACE("a_number_used_again_while_an_unknown_one_s_close_ends", "close-unknown"),
+	RACE("a_stream_shut_while_another_thread_writes", "shutdown"),
 	{ "both_ends_in_one_thread_blocking", "both-ends", NULL, NULL, NONE },
 	{ "both_ends_in_one_thread_without_waiting", "both-ends nowait", NULL, NULL,
 	  NONE },
