@@ -214,7 +214,7 @@ reader_begin(struct stream *s, struct msghdr *msg, size_t n, int flags, bool ser
 	reader_enter(s);
 	if (!self.wrote || must_not_wait(s, flags))
 		return READ_NATIVE;
-	if (turn_owes()) {
+	if (turn_owes() && turn_still_owes()) {
 		if (!(flags & WAITING_FLAGS) &&
 		    !(relaxed(s->options) & OPTION_RCVLOWAT)) {
 			*result = sys_recvmsg(stream_fd(s), msg, flags | MSG_DONTWAIT);

@@ -237,6 +237,17 @@ drop_stale(struct thread *thread)
 	list_leave();
 }
 
+bool
+turn_still_owes(void)
+{
+	struct thread *thread = self.thread;
+	uint32_t nr = thread ? thread->nr_held : 0;
+
+	if (nr && !ours(thread->fd[nr - 1]))
+		drop_stale(thread);
+	return turn_owes();
+}
+
 static bool
 list(struct thread *thread, const struct stream *s)
 {

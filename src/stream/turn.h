@@ -60,6 +60,9 @@ turn_owes(void)
 	return self.nr_owed != 0;
 }
 
+/* The same, where the last entry has turned out stale: after dropping all that are. */
+bool turn_still_owes(void);
+
 /* Somebody called pthread_cancel(): a call that is answered from memory is a cancellation point, too,
  * and the hot paths are none. From now on nothing gets hot. */
 void turn_cool(void);

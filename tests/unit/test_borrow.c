@@ -67,6 +67,27 @@ small_reads_after_a_filled_one_are_served(void **state)
 	assert_int_equal(in_kernel(s), sizeof(alphabet) - 1 - 4);
 }
 
+/* The stream is still listed with the thread then, but nothing would have to leave before a sleep. */
+static void
+after_a_borrow_that_was_used_up_no_call_is_made_in_vain(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+	unsigned before;
+	char buf[4];
+
+	(void)state;
+	arrive(s, "abcdefghijkl");
+	assert_read(s, "abcd", 4);
+	assert_read(s, "efgh", 4);
+	assert_read(s, "ijkl", 4);
+	assert_false(stream_borrowed(s));
+	assert_true(turn_owes());
+	before = calls();
+	assert_int_equal(app_read(s, buf, sizeof(buf)), -EAGAIN);
+	assert_int_equal(calls(), before + 1); /* the native one */
+	assert_false(turn_owes());
+}
+
 static void
 a_read_that_did_not_fill_its_buffer_borrows_nothing(void **state)
 {
@@ -669,6 +690,7 @@ main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, fresh, nothing_is_left)
 	const struct CMUnitTest tests[] = {
 		T(small_reads_after_a_filled_one_are_served),
+		T(after_a_borrow_that_was_used_up_no_call_is_made_in_vain),
 		T(a_read_that_did_not_fill_its_buffer_borrows_nothing),
 		T(a_large_read_borrows_nothing),
 		T(a_borrow_that_is_used_up_is_settled_at_once),
