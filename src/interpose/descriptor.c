@@ -4,6 +4,7 @@
  * bytes held on the other. */
 #include "interpose/descriptor.h"
 #include "interpose/entry.h"
+#include "interpose/sandbox.h"
 #include "stream/share.h"
 
 #include <linux/close_range.h>
@@ -81,7 +82,7 @@ close_range(unsigned first, unsigned last, int flags)
 		return real.close_range(first, last, flags);
 	if (flags &
 	    CLOSE_RANGE_UNSHARE) /* a helper thread would keep the old table open */
-		life_single_thread();
+		sandbox_own_table();
 	if (flags & CLOSE_RANGE_CLOEXEC) {
 		r = real.close_range(first, last, flags);
 		if (!r)

@@ -20,6 +20,14 @@ sandbox_single_thread(void)
 		metrics_stop(false);
 }
 
+void
+sandbox_own_table(void)
+{
+	sandbox_single_thread();
+	if (!self_is_alone())
+		life_off();
+}
+
 struct identity
 sandbox_identity_begin(void)
 {
@@ -92,7 +100,10 @@ int
 unshare(int flags)
 {
 	real_ready();
-	sandbox_single_thread();
+	if (flags & CLONE_FILES)
+		sandbox_own_table();
+	else
+		sandbox_single_thread();
 	return real.unshare(flags);
 }
 

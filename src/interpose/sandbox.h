@@ -11,6 +11,10 @@ void sandbox_begin(void);
 /* The helper threads end; they come back when they are next needed. */
 void sandbox_single_thread(void);
 
+/* This thread is about to get a descriptor table of its own. Where it has company the same number means two
+ * things from then on, and helpers know one of them: every call is native, for good. */
+void sandbox_own_table(void);
+
 /* The real identity, which a message on AF_UNIX tells a receiver that wants credentials. */
 struct identity {
 	uid_t user;

@@ -104,9 +104,7 @@ spawn_clone_begin(unsigned long flags)
 	/* Two tasks on one memory that share a thread's record, or two tables of descriptors: nothing
 	 * the library knows would stay true. Nor may anything thread-local be touched where a child
 	 * has brought a place for it that has no room for ours, as Chromium's zygote does. */
-	life_quiesce_all(FLUSH_SHARE);
-	if (entry_live())
-		stream_off();
+	life_off();
 	return false;
 }
 

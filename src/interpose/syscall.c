@@ -271,7 +271,8 @@ ends(long nr, const long a[6])
 {
 	switch (nr) {
 	case SYS_exit:
-		wait_sleep();
+		if (entry_live())
+			turn_thread_end();
 		return;
 	case SYS_exit_group:
 		entry_end();

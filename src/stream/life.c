@@ -256,6 +256,15 @@ life_seccomp(void)
 }
 
 void
+life_off(void)
+{
+	if (!nr_numbers || !self_enter())
+		return;
+	life_shut(FLUSH_SHARE);
+	stream_off();
+}
+
+void
 life_single_thread(void)
 {
 	if (!self_enter())

@@ -67,6 +67,9 @@ bool life_exit(void);
 /* seccomp: quiesce, end the keeper, from now on every call is native. */
 void life_seccomp(void);
 
+/* What the library knows of numbers will not stay true: from now on every call is native. */
+void life_off(void);
+
 /* unshare, setns, capset: quiesce and end the keeper; it comes back at the next hold. */
 void life_single_thread(void);
 

@@ -5,8 +5,10 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <netinet/in.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -20,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MANY = 100, FORKS = 30, STORM = 150, TOGETHER = 8 };
+enum { MANY = 100, FORKS = 30, STORM = 150, TOGETHER = 8, ENDED = 5000 };
 
 static int stream, peer;
 static int up[2], down[2]; /* child to parent, and back */
@@ -413,6 +415,64 @@ share_pass_bare(int fd, char **args)
 	return 0;
 }
 
+static void *
+own_table(void *how)
+{
+	bool tcp = !strcmp(how, "tcp");
+
+	make(how);
+	/* By either call; the second closes a range of nothing. */
+	result("own table",
+	       tcp ? unshare(CLONE_FILES) : close_range(~0U, ~0U, CLOSE_RANGE_UNSHARE));
+	look("after");
+	return NULL;
+}
+
+/* share-own-table FAMILY: a thread with a table of its own, in which a number means something else. */
+static int
+share_own_table(int fd, char **args)
+{
+	pthread_t thread;
+
+	(void)fd;
+	make(args[0]);
+	look("before");
+	pthread_create(&thread, NULL, own_table, args[0]);
+	pthread_join(thread, NULL);
+	return 0;
+}
+
+static void *
+end_by_system_call(void *unused)
+{
+	put(stream, "1;");
+	put(stream, "2;");
+	put(stream, "3;");
+	syscall(SYS_exit, 0);
+	return unused;
+}
+
+/* share-ended FAMILY: after more threads than can hold at a time have ended by the system call. */
+static int
+share_ended(int fd, char **args)
+{
+	pthread_t thread;
+
+	(void)fd;
+	make(args[0]);
+	for (int i = 0; i < ENDED; i++) {
+		if (pthread_create(&thread, NULL, end_by_system_call, NULL))
+			say("no thread %d", i);
+		pthread_join(thread, NULL);
+		while (came() > 0)
+			;
+	}
+	/* A new one, which has no delayed ACK to wait for. */
+	make(args[0]);
+	look("after");
+	return 0;
+}
+
 /* share-many FAMILY: a hundred streams, and children that live side by side. */
 static int
 share_many(int fd, char **args)
@@ -514,6 +574,8 @@ const struct command share_commands[] = {
 	{ "share-spawn", share_spawn, NOTHING },
 	{ "share-spawn-cloexec", share_spawn_cloexec, NOTHING },
 	{ "share-pass", share_pass, NOTHING },
+	{ "share-own-table", share_own_table, NOTHING },
+	{ "share-ended", share_ended, NOTHING },
 	{ "share-pass-bare", share_pass_bare, NOTHING },
 	{ "share-many", share_many, NOTHING },
 	{ "share-storm", share_storm, NOTHING },

@@ -138,6 +138,10 @@ static const struct sharing sharings[] = {
 	PASSED("syscall-sendmmsg"),
 	{ "not_after_it_was_passed_before_it_was_connected", "share-pass-bare %s",
 	  "sendmsg 1\nconnect 0\nafter: sent\n" },
+	{ "not_by_a_thread_with_a_descriptor_table_of_its_own", "share-own-table %s",
+	  "before: held\nown table 0\nafter: sent\n" },
+	{ "after_many_threads_that_ended_by_the_system_call", "share-ended %s",
+	  "after: held\n" },
 	{ "on_each_of_many", "share-many %s",
 	  "after: held\nafter: held\nafter: held\nafter: held\nafter: held\n"
 	  "after: held\nafter: held\nafter: held\nafter: held\nafter: held\n" },
