@@ -1,5 +1,6 @@
 #include "metrics/metrics.h"
 #include "base/config.h"
+#include "base/lock.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "count/member.h"
@@ -29,12 +30,13 @@ enum { START_MS = 1000 };
 static uint32_t state;       /* A */
 static uint32_t stop;        /* A */
 static uint32_t ended;       /* A: set as the last thing the thread does */
+static uint32_t apart;       /* A: it has let go of what the application has open */
 static enum seat seat;       /* what it is started for; before it is */
 static uint64_t seen_vacant; /* A: totals.vacant_ns when this process last looked */
 static int64_t again_ns;     /* A: not to look before */
 static struct sys_thread thread;
 
-enum { RETRY_NS = 50000000 };
+enum { RETRY_NS = 50000000, APART_NS = 100000000 };
 
 /* Whoever leaves says so before the kernel takes the locks away. */
 static const uint64_t leaving_ns = 100000000;
@@ -91,7 +93,7 @@ run(void)
 {
 	int fd = metrics_fd();
 
-	if (standby_run(fd, seat, &stop))
+	if (standby_run(fd, seat, &stop, &apart))
 		server_run(fd, &stop);
 	__atomic_store_n(&ended, 1, __ATOMIC_RELEASE);
 }
@@ -125,6 +127,18 @@ may_start(void)
 					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
+/* Its table begins as a copy of the application's: what that closes meanwhile would stay open, a port
+ * bound, a peer without its end. Soon, unless the machine has other things to do. */
+static void
+await_apart(void)
+{
+	int64_t until = sys_now_ns() + APART_NS;
+	unsigned spins = 0;
+
+	while (!__atomic_load_n(&apart, __ATOMIC_ACQUIRE) && sys_now_ns() < until)
+		lock_wait(&spins);
+}
+
 /* No thread is made in vain. */
 static void
 start(int fd)
@@ -145,11 +159,13 @@ start(int fd)
 	}
 	__atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&ended, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&apart, 0, __ATOMIC_RELAXED);
 	if (sys_thread_start(&thread, run, "weir-metrics") < 0) {
 		__atomic_store_n(&state, NO_THREAD, __ATOMIC_RELEASE);
 		count_internal(INTERNAL_THREAD);
 		return;
 	}
+	await_apart();
 	__atomic_store_n(&state, RUNS, __ATOMIC_RELEASE);
 }
 

@@ -152,11 +152,12 @@ wait_for_seat(int fd, const uint32_t *stop)
 }
 
 bool
-standby_run(int fd, enum seat seat, const uint32_t *stop)
+standby_run(int fd, enum seat seat, const uint32_t *stop, uint32_t *apart)
 {
-	bool serves;
+	bool serves, owns = own_table(fd);
 
-	if (!own_table(fd)) {
+	__atomic_store_n(apart, 1, __ATOMIC_RELEASE);
+	if (!owns) {
 		/* Looking for one closed a number of the file, in the application's. */
 		region_lock_file(fd);
 		count_internal(INTERNAL_THREAD);

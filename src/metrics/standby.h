@@ -25,8 +25,9 @@ enum seat standby_seat(int fd);
 
 /* The thread: gets a descriptor table that holds `fd` alone and the server's lock, having stood by
  * for it unless the seat was free. True: it is to serve. False: both seats are taken, *stop is
- * not 0 (sys_thread_end() with SERVER_WAKE), or it failed, which is counted. */
-bool standby_run(int fd, enum seat seat, const uint32_t *stop);
+ * not 0 (sys_thread_end() with SERVER_WAKE), or it failed, which is counted. *apart becomes 1 as soon as
+ * it has let go of all else that the application had open: until then a close of that ends no file. */
+bool standby_run(int fd, enum seat seat, const uint32_t *stop, uint32_t *apart);
 
 /* The serving thread looks whether somebody stands by. */
 void standby_check(int fd);

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -205,11 +207,59 @@ number_writes(int fd, char **args)
 	return 0;
 }
 
+/* What the number names in the table of a thread. */
+static void
+what_is(const char *tid, int fd, char what[64])
+{
+	char path[64];
+	ssize_t len;
+
+	snprintf(path, sizeof path, "/proc/self/task/%.20s/fd/%d", tid, fd);
+	len = readlink(path, what, 63);
+	what[len < 0 ? 0 : len] = 0;
+}
+
+/* From its first sleep on no other table than its own has its files open: what it closes is closed. */
+static int
+number_kept(int unused, char **args)
+{
+	char us[16], ours[64], theirs[64];
+	struct dirent *e;
+	struct sched_param first = { .sched_priority = 1 };
+	cpu_set_t here;
+	int pair[2];
+	DIR *tasks;
+	sem_t sem;
+
+	(void)unused;
+	(void)args;
+	(void)!socketpair(AF_UNIX, SOCK_STREAM, 0, pair);
+	/* A sleep that is none, on one processor, and before all others where that may be had: a helper
+	 * runs when somebody waits for it. */
+	CPU_ZERO(&here);
+	CPU_SET(sched_getcpu(), &here);
+	sched_setaffinity(0, sizeof here, &here);
+	sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &first);
+	sem_init(&sem, 0, 1);
+	sem_wait(&sem);
+	snprintf(us, sizeof us, "%d", gettid());
+	what_is(us, pair[0], ours);
+	tasks = opendir("/proc/self/task");
+	while (tasks && (e = readdir(tasks))) {
+		what_is(e->d_name, pair[0], theirs);
+		if (e->d_name[0] != '.' && strcmp(e->d_name, us) &&
+		    !strcmp(ours, theirs))
+			say("a helper has the stream open");
+	}
+	return 0;
+}
+
 const struct command number_commands[] = {
 	{ "lowest", number_lowest, TURN },
 	{ "close-all", number_close_all, TURN },
 	{ "close-all-and-go-on", number_close_all_and_go_on, TURN },
 	{ "dup2-everywhere", number_dup2_everywhere, TURN },
+	{ "kept", number_kept, NOTHING },
 	{ "plain", number_plain, NOTHING },
 	{ "hold", number_hold, TURN },
 	{ "writes", number_writes, TURN },

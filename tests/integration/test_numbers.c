@@ -16,6 +16,8 @@ static const struct scenario scenarios[] = {
 	{ "asking_and_closing_every_number", "close-all ask", PREFIX "4;5;" },
 	{ "a_server_that_closed_everything_goes_on", "close-all-and-go-on",
 	  PREFIX "4;5;6;7;8;", "pair a;b;c;\n" },
+	{ "a_helper_keeps_nothing_open", "kept", NULL, "", .kinds = BIT(NO_STREAM),
+	  .flags = NO_GREETING },
 	{ "every_number_can_be_had_by_dup2", "dup2-everywhere", PREFIX "4;5;6;7;",
 	  "dup2 124 wrong 0\nwrong 0\n" },
 };
