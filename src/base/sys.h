@@ -172,7 +172,8 @@ void sys_signals_block(sigset_t *before);
 void sys_signals_restore(const sigset_t *before);
 
 /* The calling thread would run promptly when it wakes, for a few microseconds: asks for a short
- * slice (Linux 6.12; before that it is ignored) and no timer slack. Does nothing under a
+ * slice (Linux 6.12; before that it is ignored), under a real-time policy for the next priority, and for no
+ * timer slack. Does nothing under a
  * seccomp filter, which may end the process for asking. */
 void sys_thread_prompt(void);
 #endif

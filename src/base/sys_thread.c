@@ -282,10 +282,14 @@ sys_thread_prompt(void)
 	if (sys_call(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0, 0) != 0)
 		return;
 	sys_call(SYS_prctl, PR_SET_TIMERSLACK, 1, 0, 0, 0, 0);
-	if (sys_call(SYS_sched_getattr, 0, (long)&a, sizeof(a), 0, 0, 0) < 0 ||
-	    a.policy != SCHED_OTHER)
+	if (sys_call(SYS_sched_getattr, 0, (long)&a, sizeof(a), 0, 0, 0) < 0)
 		return;
-	a.runtime = 100000; /* ns: the shortest slice there is */
+	if (a.policy == SCHED_OTHER)
+		a.runtime = 100000; /* ns: the shortest slice there is */
+	else if (a.policy == SCHED_FIFO || a.policy == SCHED_RR)
+		a.priority++; /* one of the same would wait until its maker sleeps */
+	else
+		return;
 	sys_call(SYS_sched_setattr, 0, (long)&a, 0, 0, 0, 0);
 }
 

@@ -2,6 +2,7 @@
 #include "actor_sleep.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -75,8 +76,34 @@ sleep_busy(int fd, char **args)
 	return 0;
 }
 
+/* busy-first: as a real-time thread, on one processor. */
+static int
+sleep_busy_first(int unused, char **args)
+{
+	struct sched_param first = { .sched_priority = 10 };
+	cpu_set_t one;
+	int fd;
+
+	(void)unused;
+	(void)args;
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	sched_setaffinity(0, sizeof one, &one);
+	if (sched_setscheduler(0, SCHED_FIFO, &first) < 0) {
+		say("skip");
+		return 0;
+	}
+	fd = actor_open();
+	actor_turn(fd);
+	note_time("sleep");
+	spin_ms(400);
+	note_time("spun");
+	return 0;
+}
+
 const struct command sleep_commands[] = {
 	{ "sleep", sleep_run, NOTHING },
 	{ "busy", sleep_busy, TURN },
+	{ "busy-first", sleep_busy_first, NOTHING },
 	{ 0 },
 };
