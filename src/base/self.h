@@ -100,8 +100,9 @@ struct process {
 	uint32_t nr_owing; /* A: of those, that list a stream as held or borrowed; now and
 			      * then more, never less */
 	uint32_t nr_option_sets; /* A: how often options that rule a push were set, of any */
-	bool joined;             /* L: counted as a member of the family */
-	bool ended;              /* A: exit has begun */
+	uint32_t nr_ended; /* A: how often the program has heard of a child's end */
+	bool joined;       /* L: counted as a member of the family */
+	bool ended;        /* A: exit has begun */
 	/* Of stream/pair: */
 	bool pairs;                      /* A: there are, or were, some */
 	uint32_t nr_connected;           /* A: streams that were connected, */

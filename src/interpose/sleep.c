@@ -35,12 +35,24 @@ clock_nanosleep(clockid_t clock, int flags, const struct timespec *time,
 	return real.clock_nanosleep(clock, flags, time, left);
 }
 
+/* Of what a child has left behind, one end of a socketpair is certainly closed by now: the next write to
+ * the other has to say so. */
+static pid_t
+ended(pid_t r)
+{
+	if (r > 0 && entry_live()) {
+		turn_flush();
+		__atomic_fetch_add(&process->nr_ended, 1, __ATOMIC_RELAXED);
+	}
+	return r;
+}
+
 pid_t
 wait(int *status)
 {
 	real_ready();
 	entry_sleep();
-	return real.wait(status);
+	return ended(real.wait(status));
 }
 
 pid_t
@@ -49,7 +61,7 @@ waitpid(pid_t pid, int *status, int options)
 	real_ready();
 	if (!(options & WNOHANG))
 		entry_sleep();
-	return real.waitpid(pid, status, options);
+	return ended(real.waitpid(pid, status, options));
 }
 
 pid_t
@@ -58,7 +70,7 @@ wait3(int *status, int options, struct rusage *usage)
 	real_ready();
 	if (!(options & WNOHANG))
 		entry_sleep();
-	return real.wait3(status, options, usage);
+	return ended(real.wait3(status, options, usage));
 }
 
 pid_t
@@ -67,16 +79,20 @@ wait4(pid_t pid, int *status, int options, struct rusage *usage)
 	real_ready();
 	if (!(options & WNOHANG))
 		entry_sleep();
-	return real.wait4(pid, status, options, usage);
+	return ended(real.wait4(pid, status, options, usage));
 }
 
 int
 waitid(idtype_t type, id_t id, siginfo_t *child, int options)
 {
+	int r;
+
 	real_ready();
 	if (!(options & WNOHANG))
 		entry_sleep();
-	return real.waitid(type, id, child, options);
+	r = real.waitid(type, id, child, options);
+	ended(r == 0 ? 1 : 0);
+	return r;
 }
 
 int

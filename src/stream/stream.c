@@ -108,6 +108,7 @@ wipe(struct stream *s, enum state state)
 	relaxed_set(cold->other, 0);
 	cold->listener = -1;
 	cold->option_sets = relaxed(process->nr_option_sets) - 1; /* not asked yet */
+	cold->ended = relaxed(process->nr_ended);
 	return was_open;
 }
 

@@ -149,6 +149,7 @@ struct stream_cold {
 	uint32_t spare_tier; /* L: the tier of */
 	char *spare;         /* L: a chunk that the section has in hand meanwhile */
 	uint32_t option_sets; /* A: process->nr_option_sets when NODELAY and CORK were asked */
+	uint32_t ended; /* L: process->nr_ended when it was last seen that the peer is there */
 };
 
 /* The look-up. NULL: no stream (or not to be touched now): call natively. Everything but a

@@ -53,13 +53,22 @@ take_chunk(struct stream *s, size_t len)
 	return chunk != NULL;
 }
 
-/* The server knows that its peer has ended; may it still be written to? */
+/* The server may know that its peer has ended: by a read, or on AF_UNIX because a child has. May it still
+ * be written to? */
 static bool
 is_writable(const struct stream *s)
 {
+	struct stream_cold *cold = stream_cold(s);
 	struct pollfd pfd = { .fd = stream_fd(s) };
+	uint32_t ended = relaxed(process->nr_ended);
 
-	return sys_poll(&pfd, 1, 0) >= 0 && !pfd.revents;
+	if (!relaxed(cold->parted) &&
+	    (relaxed(s->options) & OPTION_TCP || cold->ended == ended))
+		return true;
+	if (sys_poll(&pfd, 1, 0) < 0 || pfd.revents)
+		return false;
+	cold->ended = ended;
+	return true;
 }
 
 /* Begins a hold. False: no room, no chunk, the gate is closed, or what may_hold() saw is true no
@@ -72,8 +81,7 @@ hold_begin(struct stream *s, size_t len, bool *starved)
 		return false;
 	if (relaxed(s->room) < 2 * (uint64_t)stream_chunk(s))
 		room_ask(s);
-	if (len > relaxed(s->room) ||
-	    (relaxed(stream_cold(s)->parted) && !is_writable(s)))
+	if (len > relaxed(s->room) || !is_writable(s))
 		return false;
 	if (!take_chunk(s, len)) {
 		*starved = true;

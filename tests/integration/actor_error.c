@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t nr_pipes;
@@ -221,6 +222,42 @@ error_timeouts(int fd, char **args)
 	return 0;
 }
 
+/* child-ended HOW: a child had the other end, and has ended, as its parent hears. */
+static int
+error_child_ended(int unused, char **args)
+{
+	siginfo_t info;
+	int pair[2], got = 0;
+	char byte;
+	pid_t pid;
+
+	(void)unused;
+	signal(SIGPIPE, count_pipe);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return 1;
+	pid = fork();
+	if (pid == 0) {
+		close(pair[0]);
+		while (got < 4 && read(pair[1], &byte, 1) == 1)
+			got++;
+		_exit(0);
+	}
+	close(pair[1]);
+	put(pair[0], "1;");
+	put(pair[0], "2;");
+	if (!strcmp(args[0], "waitid"))
+		waitid(P_PID, (id_t)pid, &info, WEXITED);
+	else if (!strcmp(args[0], "wait"))
+		wait(NULL);
+	else
+		while (waitpid(pid, NULL, WNOHANG) == 0)
+			;
+	result("write", write(pair[0], "3;", 2));
+	result("write", write(pair[0], "4;", 2));
+	say("SIGPIPE %d", (int)nr_pipes);
+	return 0;
+}
+
 /* Writes on a socket that is no stream yet, or whose connect is under way. */
 static int
 error_unconnected(int unused, char **args)
@@ -248,6 +285,7 @@ const struct command error_commands[] = {
 	{ "shutdown", error_shutdown, TURN },
 	{ "arguments", error_arguments, TURN },
 	{ "timeouts", error_timeouts, TURN },
+	{ "child-ended", error_child_ended, NOTHING },
 	{ "unconnected", error_unconnected, NOTHING },
 	{ 0 },
 };

@@ -12,6 +12,12 @@
 
 #define NONE .kinds = BIT(NO_STREAM), .flags = NO_GREETING
 
+#define ENDED(how) \
+	{ \
+		"writes_to_a_child_that_ended_after_" how, "child-ended " how, NULL, \
+			"write -1 EPIPE\nwrite -1 EPIPE\nSIGPIPE 2\n", NONE \
+	}
+
 static const struct scenario scenarios[] = {
 	{ "a_stream_that_is_disconnected_takes_nothing", "disconnect" },
 	{ "writes_after_shutdown_get_EPIPE", "shutdown", PREFIX,
@@ -24,6 +30,9 @@ static const struct scenario scenarios[] = {
 	{ "bad_time_outs_give_the_native_errors", "timeouts", PREFIX "4;5;6;7;8;9;",
 	  "ppoll -1 EINVAL\nppoll -1 EINVAL\nepoll_pwait2 -1 EINVAL\n"
 	  "pselect -1 EINVAL\nselect -1 EINVAL\npoll 1\n" },
+	ENDED("wait"),
+	ENDED("waitid"),
+	ENDED("waitpid-nohang"),
 	{ "writes_without_a_connection", "unconnected", NONE },
 	{ "writes_on_a_socket_that_connects", "connecting", NONE },
 	{ "big_writes_keep_their_place", "big-write" },
