@@ -30,13 +30,16 @@ test_packages=(
 	systemd-container tcl valgrind vsftpd wrk zsh
 )
 
+suites_packages=(dpkg-dev gcc libc6-dev libio-socket-ssl-perl libpython3.11-testsuite memcached perl postgresql
+	procps redis-server redis-tools stress-ng tcl xz-utils)
+
 case ${1:-} in
 build) packages=("${build_packages[@]}") ;;
 demo-http) packages=("${demo_packages[@]}") ;;
 demo-memcached) packages=("${demo_packages[@]}" memcached) ;;
 demo-mosquitto) packages=("${demo_packages[@]}" mosquitto) ;;
 test) packages=("${test_packages[@]}") ;;
-suites) packages=(libpython3.11-testsuite stress-ng) ;;
+suites) packages=("${suites_packages[@]}") ;;
 *)
 	sed -n '2,12p' "$0" >&2
 	exit 2

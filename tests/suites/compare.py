@@ -17,15 +17,12 @@ import sys
 import tempfile
 import time
 
-from suites import SUITES, Way
+from suites import SUITES
+from way import Way
 
 KEEP = os.environ.get("KEEP")
-
-
-def complaints(way):
-    """What the library said on a stderr; it has no reason to say anything."""
-    with open(way.log, encoding="utf-8", errors="replace") as log:
-        return [line.strip() for line in log if line.startswith("weir:")]
+# Cases that are told at length: one that dies early takes thousands with it.
+SHOWN = 40
 
 
 def suspects(native, other):
@@ -64,7 +61,10 @@ def compare(name, part, ways):
     native = suite.run(part, [], ways[0])
     print(f"#   natively: {count(native)}", flush=True)
     found = verdicts(suite, part, native, ways)
-    said = {line for way in ways[1:] for line in complaints(way)}
+    said = {f"the library complained: {line}" for way in ways[1:]
+            for line in way.complaints()}
+    said |= {f"{way.name}: the library was in no {suite.watched}" for way in ways
+             if suite.watched and not way.watched(suite.watched)}
     bad = any(steady for cases in found.values() for steady, _ in cases.values())
     # A part of which nothing runs would say nothing.
     bad = bad or not any(status in ("ok", "skip") for status, _ in native.values())
@@ -75,12 +75,14 @@ def compare(name, part, ways):
     print(f"{'not ok' if bad or said else 'ok'} {name}/{part} - {count(native)} natively;"
           f" {text}; {time.monotonic() - began:.0f} s")
     for way, cases in found.items():
-        for case, (steady, why) in cases.items():
+        for case, (steady, why) in list(cases.items())[:SHOWN]:
             print(f"# {way}: {case}: {'worse' if steady else 'unsteady'}: ", end="")
             print("\n# | ".join(why.rstrip().split("\n")[-25:] if steady
                                 else why.split("\n")[:1]))
+        if len(cases) > SHOWN:
+            print(f"# {way}: and {len(cases) - SHOWN} more")
     for line in sorted(said):
-        print(f"# the library complained: {line}")
+        print(f"# {line}")
     sys.stdout.flush()
     return not bad and not said
 
@@ -111,7 +113,7 @@ def main():
                 if not KEEP:
                     shutil.rmtree(place, ignore_errors=True)
                 else:
-                    print(f"# logs: {' '.join(glob.glob(place + '/*/log'))}")
+                    print(f"# logs: {' '.join(glob.glob(place + '/*/log.*'))}")
     finally:
         if not KEEP:
             shutil.rmtree(scratch, ignore_errors=True)

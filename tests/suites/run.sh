@@ -1,13 +1,14 @@
 #!/bin/bash
 # run.sh [SUITE[/PART]...]: other people's tests, natively and under the library, case by
-# case: "python", or "python/test_socket"; "stress-ng", or "stress-ng/sock"; by default
-# both suites, about an hour.  What is said and counted: compare.py.
+# case: "python", or "python/test_socket"; likewise "stress-ng", "redis", "memcached",
+# "postgresql"; by default all of them, two hours.  What is said and counted: compare.py.
 #
 # WEIR_LIB  the library; by default the one of the build directory one is in.
 # KEEP      set: what the programs printed is kept.
 #
-# The suites' packages are installed if they are missing, by root.  Exit status: 0 if
-# nothing failed, 1 if something did, 2 for a wrong call.
+# The suites' packages are installed if they are missing, by root; what they need of
+# Debian's sources comes from the machine's mirrors (sources.py: where it is kept).
+# Exit status: 0 if nothing failed, 1 if something did, 2 for a wrong call.
 set -u
 
 here=$(cd "$(dirname "$0")" && pwd)

@@ -2,60 +2,25 @@
 
 run(name, only, way) runs one part of a suite, all its cases or only the given ones,
 and returns {case: (status, why)} with the statuses "ok", "skip" and "fail".  way has
-the environment of the run; everything it starts is gone when it returns.
+the environment of the run; everything it starts is gone when it returns.  watched: a
+program in which the library must have been, by its name.
 """
 import json
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 
+from memcached_suite import Memcached
+from postgresql_suite import PostgreSQL
+from redis_suite import Redis
+
 HERE = os.path.dirname(os.path.abspath(__file__))
-SUPERVISE = os.path.join(HERE, "..", "servers", "supervise.py")
-
-
-class Way:
-    """Natively, or under the library.  What the programs print goes to log."""
-
-    def __init__(self, name, scratch, library=None, **settings):
-        self.name = name
-        self.scratch = os.path.join(scratch, name)
-        self.log = os.path.join(self.scratch, "log")
-        self.sockets = os.path.join(self.scratch, "m")
-        os.makedirs(self.sockets)
-        # Programs that give up their rights have metrics too.
-        os.chmod(scratch, 0o755)
-        os.chmod(self.sockets, 0o777)
-        self.preload = []
-        if library:
-            settings["STREAM_METRICS_SOCKET"] = self.sockets + "/%e.%p.sock"
-            self.preload = ["env", f"LD_PRELOAD={library}"]
-            self.preload += [f"{key}={value}" for key, value in settings.items()]
-
-    def run(self, seconds, command, stdin=""):
-        """The exit status, as supervise.py has it.  The library is the command's."""
-        with open(self.log, "ab") as log:
-            child = subprocess.Popen(
-                [sys.executable, SUPERVISE, str(seconds), *self.preload, *command],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=self.scratch,
-                start_new_session=True)
-            try:
-                child.stdin.write(stdin.encode())
-                child.stdin.close()
-            except BrokenPipeError:
-                pass
-            try:
-                return child.wait()
-            except BaseException:
-                child.send_signal(signal.SIGTERM)
-                child.wait()
-                raise
 
 
 class Python:
     """CPython's own tests."""
 
+    watched = None  # cases.py sees to it
     case_seconds = 60
     part_seconds = 600
     parts = """test_socket test_select test_selectors test_poll test_epoll
@@ -83,7 +48,7 @@ class Python:
             open(report, "w", encoding="utf-8").close()
             lines = sorted(only) or []
             lines += [f"-{name}" for name in skip]
-            status = way.run(
+            status, _ = way.run(
                 self.part_seconds,
                 [sys.executable, os.path.join(HERE, "cases.py"), report,
                  str(self.case_seconds), part],
@@ -121,6 +86,7 @@ class Python:
 class StressNg:
     """stress-ng's own verification of what its stressors do."""
 
+    watched = None
     seconds = 2
     parts = """sock sockabuse sockdiag sockfd sockmany sockpair udp udp-flood epoll
         poll dup fork vfork vforkmany clone close daemon sendfile splice tee
@@ -130,12 +96,11 @@ class StressNg:
     def run(self, part, only, way):
         command = ["stress-ng", f"--{part}", "2", "--verify", "--timeout",
                    f"{self.seconds}s", "--no-rand-seed", "--temp-path", way.scratch]
-        status = way.run(60, command)
-        with open(way.log, encoding="utf-8", errors="replace") as log:
-            why = "".join(log.readlines()[-12:])
+        status, said = way.run(60, command)
         # 3: cannot be run here, 4: not on this machine.
         what = {0: "ok", 3: "skip", 4: "skip"}.get(status, "fail")
-        return {part: (what, f"ended with {status}\n{why}")}
+        return {part: (what, f"ended with {status}\n{said}")}
 
 
-SUITES = {"python": Python(), "stress-ng": StressNg()}
+SUITES = {"python": Python(), "stress-ng": StressNg(), "redis": Redis(),
+          "memcached": Memcached(), "postgresql": PostgreSQL()}
