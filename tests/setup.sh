@@ -30,8 +30,8 @@ test_packages=(
 	systemd-container tcl valgrind vsftpd wrk zsh
 )
 
-suites_packages=(dpkg-dev gcc libc6-dev libio-socket-ssl-perl libpython3.11-testsuite memcached perl postgresql
-	procps redis-server redis-tools stress-ng tcl xz-utils)
+suites_packages=(dpkg-dev gcc haproxy libc6-dev libio-socket-ssl-perl libpython3.11-testsuite memcached perl
+	postgresql procps redis-server redis-tools stress-ng tcl varnish xz-utils)
 
 case ${1:-} in
 build) packages=("${build_packages[@]}") ;;

@@ -3,8 +3,8 @@ library, case by case.
 
 Each part is run natively, preloaded, and preloaded with STREAM_TEST=eager, which
 reads ahead whether it pays or not.  A case that passes natively and not preloaded is
-run twice more, both ways: it counts if it never passed preloaded and always passed
-natively.  What passes now and then is shown as unsteady.
+run up to three times more, both ways: it counts if it never passed preloaded and always
+passed natively.  What passes now and then is shown as unsteady.
 
 One line per part: "ok PART - counts", or "not ok PART - counts" with the cases that
 differ as comments.  Exit status: 0 if nothing failed, 1 if something did.
@@ -21,6 +21,7 @@ from suites import SUITES
 from way import Way
 
 KEEP = os.environ.get("KEEP")
+PAIRS = 3
 # Cases that are told at length: one that dies early takes thousands with it.
 SHOWN = 40
 
@@ -36,16 +37,16 @@ def verdicts(suite, part, native, ways):
     for way in ways[1:]:
         results = suite.run(part, [], way)
         print(f"#   {way.name}: {count(results)}", flush=True)
-        found[way.name] = {}
         cases = suspects(native, results)
-        # All in one run, as one that hangs costs a minute.
-        again = [suite.run(part, cases, run) for run in (way, ways[0]) * 2 if cases]
-        for case in cases:
-            status, why = results.get(case, ("missing", ""))
-            passed = [run.get(case, ("missing",))[0] == "ok" for run in again]
-            steady = passed == [False, True, False, True]
-            how = f"passed {sum(passed[0::2])} of 2 reruns, natively {sum(passed[1::2])}"
-            found[way.name][case] = (steady, f"{status}; {how}\n{why}")
+        steady = set(cases)
+        for _ in range(PAIRS):
+            for run in (way, ways[0]):
+                # All in one run, as one that hangs costs a minute.
+                again = suite.run(part, sorted(steady), run) if steady else {}
+                steady = {case for case in steady if (again.get(
+                    case, ("missing",))[0] == "ok") == (run is ways[0])}
+        found[way.name] = {case: (case in steady, "{}\n{}".format(
+            *results.get(case, ("missing", "")))) for case in cases}
     return found
 
 
@@ -101,7 +102,8 @@ def main():
     try:
         for name, _, part in wanted:
             for part in [part] if part else SUITES[name].parts:
-                place = tempfile.mkdtemp(dir=scratch)
+                place = f"{scratch}/{passed + failed + 1}"
+                os.mkdir(place)
                 os.chmod(scratch, 0o755)
                 copy = shutil.copy(library, place)
                 ways = [Way("natively", place), Way("preloaded", place, copy),

@@ -1,7 +1,6 @@
 """memcached's own tests, against Debian's memcached."""
 import os
 import re
-import tempfile
 
 from sources import copy_to, source_of
 from way import worst
@@ -14,6 +13,9 @@ case $* in
 esac
 exec /usr/bin/memcached $(echo " $*" | sed 's/ -o relaxed_privileges//')
 """
+
+# Values, paths and random words in the names of what is tested.
+VARIES = re.compile(r"'.*|/\S*|[A-Z]{20,}|\d+")
 
 
 class Memcached:
@@ -48,8 +50,7 @@ class Memcached:
 
     @staticmethod
     def tree(part, way):
-        place = copy_to(tempfile.mkdtemp(dir=way.scratch) + "/m",
-                        source_of("memcached"), "t", "doc", "timedrun.c")
+        place = copy_to(way.place(), source_of("memcached"), "t", "doc")
         os.makedirs(f"{place}/tmp")
         for where, _, names in os.walk(f"{place}/t"):
             for name in names:
@@ -71,7 +72,8 @@ class Memcached:
             with open(path, encoding="utf-8", errors="replace") as tap:
                 text = tap.read()
         for bad, what in re.findall(r"^(not )?ok \d+(.*)$", text, re.M):
-            case = f"{name}: {what.strip(' -')[:100] or '(no name)'}"
+            what = VARIES.sub("*", what.strip(" -")) or "(no name)"
+            case = f"{name}: {what[:100]}"
             status = "skip" if "# skip" in what.lower() else "fail" if bad else "ok"
             worst(results, case, status, text[-2000:] if bad else "")
         lost = re.search(rf"^{re.escape(name)} +\(Wstat.*$", said, re.M)

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 
 from sources import copy_to, source_of, unpacked
 from way import free_port, worst
@@ -39,7 +38,7 @@ class PostgreSQL:
 
     def run(self, part, only, way):
         bindir = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
-        place = tempfile.mkdtemp(dir=way.scratch)
+        place = way.place()
         if part == "pgbench":
             command = ["sh", "-c", PGBENCH, "sh", place]
         else:
@@ -55,7 +54,10 @@ class PostgreSQL:
             place=place)
         results = {"(its end)": ("fail" if status else "ok",
                                  f"ended with {status}\n{said[-2000:]}")}
-        (read_pgbench if part == "pgbench" else self.read)(said, place, results)
+        if part == "pgbench":
+            read_pgbench(said, results)
+        else:
+            self.read(said, place, results)
         return results
 
     def regress(self, part, bindir, place):
@@ -64,7 +66,7 @@ class PostgreSQL:
         kind = part.partition("-")[0]
         pgxs = f"/usr/lib/postgresql/{version}/lib/pgxs/src/test/{kind}"
         source = f"{source_of(f'postgresql-{version}')}/src/test"
-        copy_to(f"{place}/{kind}", f"{source}/{kind}", *(
+        copy_to(place, f"{source}/{kind}", *(
             ("specs", "expected", "isolation_schedule") if kind == "isolation"
             else ("sql", "expected", "data", "parallel_schedule", "resultmap")))
         if kind == "regress":
@@ -76,20 +78,21 @@ class PostgreSQL:
                            check=True)
             for name in ("autoinc", "refint"):
                 shutil.copy(f"/usr/lib/postgresql/{version}/lib/{name}.so", place)
+        os.mkdir(f"{place}/out")
         host = "127.0.0.1" if part.endswith("tcp") or kind == "isolation" else place
         runner = "pg_isolation_regress" if kind == "isolation" else "pg_regress"
         schedule = "isolation" if kind == "isolation" else "parallel"
         return [f"{pgxs}/{runner}", f"--bindir={bindir}", f"--dlpath={place}",
-                f"--inputdir={place}/{kind}", f"--outputdir={place}", f"--host={host}",
-                f"--schedule={place}/{kind}/{schedule}_schedule",
+                f"--inputdir={place}", f"--outputdir={place}/out", f"--host={host}",
+                f"--schedule={place}/{schedule}_schedule",
                 "--max-concurrent-tests=20"]
 
     @staticmethod
     def read(said, place, results):
         """What failed says how in regression.diffs."""
         differences = {}
-        if os.path.exists(f"{place}/regression.diffs"):
-            with open(f"{place}/regression.diffs", encoding="utf-8",
+        if os.path.exists(f"{place}/out/regression.diffs"):
+            with open(f"{place}/out/regression.diffs", encoding="utf-8",
                       errors="replace") as text:
                 for piece in re.split(r"^diff ", text.read(), flags=re.M)[1:]:
                     name = os.path.basename(piece.partition("\n")[0])
@@ -116,16 +119,17 @@ PGBENCH = r"""
         timeout 120 pgbench -n "$@" && echo "=== ended well"
     }
     for host in "$place" 127.0.0.1; do
+        case $host in /*) over=unix ;; *) over=tcp ;; esac
         for protocol in simple extended prepared; do
             for script in tpcb-like simple-update select-only; do
-                what="$script $protocol $(basename "$host")"
+                what="$script $protocol $over"
                 set -- -h "$host" -M $protocol -b $script
                 run "$what, 8 clients" "$@" -c 8 -j 2 -t 50
                 run "$what, 1 client" "$@" -t 100
                 run "$what, reconnecting" "$@" -C -c 3 -t 10
                 run "$what, with progress" "$@" -c 4 -t 100 --progress=1
             done
-            [ $protocol = simple ] || run "pipeline $protocol $(basename "$host")" \
+            [ $protocol = simple ] || run "pipeline $protocol $over" \
                 -h "$host" -M $protocol -f pipeline.sql -c 5 -j 2 -t 50
         done
     done
@@ -136,11 +140,10 @@ PGBENCH = r"""
 """
 
 
-def read_pgbench(said, place, results):
+def read_pgbench(said, results):
     """Each ran all the transactions it was to, and none failed."""
     for piece in re.split(r"^=== (?!ended well)", said, flags=re.M)[1:]:
         name, _, text = piece.partition("\n")
-        name = name.replace(os.path.basename(place), "unix")
         done = re.search(r"actually processed: (\d+)/(\d+)", text)
         good = "=== ended well" in text or name == "load"
         good = good and not (done and done[1] != done[2])

@@ -6,7 +6,6 @@ client of its own, redis-cli and redis-benchmark: all of them are preloaded.
 import os
 import random
 import re
-import tempfile
 
 from sources import copy_to, source_of
 from way import Job, free_port, worst
@@ -54,9 +53,8 @@ class Redis:
     @staticmethod
     def tree(way):
         """The tests write beside themselves, and look for the programs in src."""
-        place = copy_to(tempfile.mkdtemp(dir=way.scratch) + "/redis",
-                        source_of("redis-server"), "tests", "utils", "redis.conf",
-                        "sentinel.conf")
+        place = copy_to(way.place(), source_of("redis-server"), "tests", "utils",
+                        "redis.conf", "sentinel.conf")
         os.makedirs(f"{place}/src")
         for name in BINARIES:
             os.symlink(f"/usr/bin/{name}", f"{place}/src/{name}")
@@ -137,7 +135,7 @@ class Benchmark:
         manners = sorted({case.partition(":")[0] for case in only}) or self.manners
         results = {}
         for manner in manners:
-            place = tempfile.mkdtemp(dir=way.scratch)
+            place = way.place()
             status, said = way.run(
                 300, ["sh", "-c", self.script, "sh", str(free_port()),
                       str(self.nr_requests), *self.manners[manner]], place=place)

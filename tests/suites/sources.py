@@ -6,6 +6,7 @@ no rights are needed.
 """
 import glob
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -55,7 +56,8 @@ def fetch_binary(name, version, scratch):
 
 
 def fetch_source(name, version, scratch):
-    """apt-get source, with lists of its own."""
+    """apt-get source, with lists of its own.  A mirror may have lost the source of an
+    update: that of another with the same upstream version has the same tests."""
     lines = said_by("apt-get", "indextargets", "--format",
                     "$(ORIGIN)|deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)",
                     "Created-By: Packages").split("\n")
@@ -64,20 +66,30 @@ def fetch_source(name, version, scratch):
                        if line.startswith("Debian|"))
     for place in ("lists/partial", "cache/archives/partial", "source"):
         os.makedirs(f"{scratch}/{place}")
-    apt = ["apt-get", "-q", "-o", f"Dir::Etc::SourceList={scratch}/sources.list",
+    apt = ["-q", "-o", f"Dir::Etc::SourceList={scratch}/sources.list",
            "-o", "Dir::Etc::SourceParts=/dev/null", "-o", "Acquire::Retries=3",
            "-o", f"Dir::State::Lists={scratch}/lists",
            "-o", f"Dir::Cache={scratch}/cache", "-o", "APT::Sandbox::User=root"]
-    said_by(*apt, "update")
-    said_by(*apt, "source", "--only-source", f"{name}={version}",
-            cwd=f"{scratch}/source")
+    said_by("apt-get", *apt, "update")
+    known = re.findall(r"^Version: (.*)$", said_by(
+        "apt-cache", *apt, "showsrc", "--only-source", name), re.M)
+    alike = [other for other in known if other != version and
+             other.rpartition("-")[0] == version.rpartition("-")[0]]
+    for other in (version, *alike):
+        try:
+            said_by("apt-get", *apt, "source", "--only-source", f"{name}={other}",
+                    cwd=f"{scratch}/source")
+            break
+        except RuntimeError as failed:
+            lost = failed
+    else:
+        raise lost
     # The one directory beside the archives.
     return next(item.path for item in os.scandir(f"{scratch}/source") if item.is_dir())
 
 
 def copy_to(place, source, *names):
     """A private copy of some files and directories of a source."""
-    os.makedirs(place)
     for name in names:
         path = os.path.join(source, name)
         (shutil.copytree if os.path.isdir(path) else shutil.copy)(path, f"{place}/{name}")

@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 
+from haproxy_suite import Haproxy
 from memcached_suite import Memcached
 from postgresql_suite import PostgreSQL
 from redis_suite import Redis
@@ -103,4 +104,5 @@ class StressNg:
 
 
 SUITES = {"python": Python(), "stress-ng": StressNg(), "redis": Redis(),
-          "memcached": Memcached(), "postgresql": PostgreSQL()}
+          "memcached": Memcached(), "postgresql": PostgreSQL(),
+          "haproxy": Haproxy()}

@@ -19,9 +19,10 @@ class Way:
 
     def __init__(self, name, scratch, library=None, **settings):
         self.name = name
-        self.scratch = os.path.join(scratch, name)
+        # Short, and as long for each way: socket paths have room for 108 bytes.
+        self.scratch = os.path.join(scratch, name[0])
         self.sockets = os.path.join(self.scratch, "m")
-        self.nr_logs = 0
+        self.nr_logs = self.nr_places = 0
         os.makedirs(self.sockets)
         # Programs that give up their rights have metrics too.
         os.chmod(scratch, 0o755)
@@ -32,6 +33,13 @@ class Way:
             settings["STREAM_METRICS_AT_EXIT"] = self.sockets + "/%e.%p.json"
             self.preload = ["env", f"LD_PRELOAD={library}"]
             self.preload += [f"{key}={value}" for key, value in settings.items()]
+
+    def place(self):
+        """A new directory, for one run of a suite."""
+        self.nr_places += 1
+        path = f"{self.scratch}/{self.nr_places}"
+        os.mkdir(path)
+        return path
 
     def run(self, seconds, command, stdin="", place=None):
         """The exit status, as supervise.py has it, and what was printed.  The library
