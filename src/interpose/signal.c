@@ -22,12 +22,46 @@ may_end(int sig)
 		life_quiesce_all(FLUSH_EXIT);
 }
 
+/* At its default it ends the process. */
+static bool
+ends(int sig)
+{
+	struct sigaction action;
+
+	switch (sig) {
+	case SIGCHLD:
+	case SIGCONT:
+	case SIGTSTP:
+	case SIGTTIN:
+	case SIGTTOU:
+	case SIGURG:
+	case SIGWINCH:
+		return false;
+	}
+	return sigaction(sig, NULL, &action) == 0 && action.sa_handler == SIG_DFL;
+}
+
+/* Blocked, such a signal ends the process as soon as it is let in, by a call or by a handler's return: nothing is
+ * held any more. Whoever reads it instead, as signalfd(2) does, is told to end as a rule. */
+static int
+sent(int sig, int r)
+{
+	int saved = errno;
+	sigset_t waits;
+
+	if (!r && sig && entry_live() && sigpending(&waits) == 0 &&
+	    sigismember(&waits, sig) == 1 && ends(sig))
+		life_shut(FLUSH_EXIT);
+	errno = saved;
+	return r;
+}
+
 int
 raise(int sig)
 {
 	real_ready();
 	may_end(sig);
-	return real.raise(sig);
+	return sent(sig, real.raise(sig));
 }
 
 int
@@ -42,7 +76,7 @@ kill(pid_t pid, int sig)
 	real_ready();
 	if (pid <= 0 || is_self(pid)) /* a group, or everybody: we may be among them */
 		may_end(sig);
-	return real.kill(pid, sig);
+	return sent(sig, real.kill(pid, sig));
 }
 
 int
@@ -50,7 +84,7 @@ killpg(pid_t group, int sig)
 {
 	real_ready();
 	may_end(sig);
-	return real.killpg(group, sig);
+	return sent(sig, real.killpg(group, sig));
 }
 
 int
@@ -59,7 +93,7 @@ tgkill(pid_t pid, pid_t tid, int sig)
 	real_ready();
 	if (is_self(pid))
 		may_end(sig);
-	return real.tgkill(pid, tid, sig);
+	return sent(sig, real.tgkill(pid, tid, sig));
 }
 
 bool entry_cancels;
@@ -83,7 +117,7 @@ pthread_kill(pthread_t thread, int sig)
 {
 	real_ready();
 	may_end(sig);
-	return real.pthread_kill(thread, sig);
+	return sent(sig, real.pthread_kill(thread, sig));
 }
 
 int
@@ -92,7 +126,7 @@ sigqueue(pid_t pid, int sig, const union sigval value)
 	real_ready();
 	if (is_self(pid))
 		may_end(sig);
-	return real.sigqueue(pid, sig, value);
+	return sent(sig, real.sigqueue(pid, sig, value));
 }
 
 int
@@ -100,7 +134,7 @@ pthread_sigqueue(pthread_t thread, int sig, const union sigval value)
 {
 	real_ready();
 	may_end(sig);
-	return real.pthread_sigqueue(thread, sig, value);
+	return sent(sig, real.pthread_sigqueue(thread, sig, value));
 }
 
 /* Whose descriptor that is would have to be read in /proc. */
@@ -109,5 +143,5 @@ pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags)
 {
 	real_ready();
 	may_end(sig);
-	return real.pidfd_send_signal(pidfd, sig, info, flags);
+	return sent(sig, real.pidfd_send_signal(pidfd, sig, info, flags));
 }

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -151,6 +152,28 @@ end_die(int fd, char **args)
 	return 1;
 }
 
+/* pending HOW: blocked when it is sent, let in after more was written. */
+static int
+end_pending(int fd, char **args)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct timespec second = { 1, 0 };
+	sigset_t set, before;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, &before);
+	end_by_signal(args[0], SIGTERM);
+	put(fd, "4;");
+	put(fd, "5;");
+	put(fd, "6;");
+	if (args[1])
+		ppoll(&p, 1, &second, &before);
+	else
+		sigprocmask(SIG_SETMASK, &before, NULL);
+	return 1;
+}
+
 /* handled HOW SIGNAL [writes]: the handler leaves by _exit. */
 static int
 end_handled(int fd, char **args)
@@ -226,6 +249,7 @@ const struct command end_commands[] = {
 	{ "return", end_return, TURN },
 	{ "end", end_call, TURN },
 	{ "die", end_die, TURN },
+	{ "pending", end_pending, TURN },
 	{ "handled", end_handled, TURN },
 	{ "alarm", end_alarm, TURN },
 	{ "thread", end_thread, TURN },

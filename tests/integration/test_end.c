@@ -15,6 +15,12 @@
 	}
 #define TERM " " STR(15)
 
+#define PENDING(name, by, until) \
+	{ \
+		"held_bytes_arrive_before_a_blocked_" name, "pending " by " " until, \
+			PREFIX "4;5;6;", "survived " by "\n", KILLED(SIGTERM) \
+	}
+
 static const struct scenario scenarios[] = {
 	{ "held_bytes_arrive_when_main_returns", "return", PREFIX, "", EXITED(3) },
 	{ "held_bytes_arrive_at_exit", "end exit", PREFIX, "", EXITED(3) },
@@ -75,6 +81,9 @@ static const struct scenario scenarios[] = {
 	{ "held_bytes_arrive_before_syscall_rt_tgsigqueueinfo",
 	  "die syscall-tgsigqueue" TERM, PREFIX, "", KILLED(SIGTERM) },
 
+	PENDING("raise", "raise", ""),
+	PENDING("kill", "kill", ""),
+	PENDING("kill_is_let_in_by_ppoll", "kill", "ppoll"),
 	{ "held_bytes_arrive_when_a_handler_exits", "handled raise" TERM, PREFIX, "",
 	  EXITED(5) },
 	{ "a_handler_writes_behind_held_bytes_and_exits", "handled kill" TERM " writes",
