@@ -42,7 +42,7 @@ write_slow(struct stream *s, int fd, const void *buf, size_t n)
 	if (!s || !n || entry_nowhere(buf))
 		return real.write(fd, buf, n);
 	entry_testcancel();
-	if (writer_append(s, buf, n))
+	if (writer_append(s, &iov, 1, n))
 		return (ssize_t)n;
 	if (writer_take(s, &iov, 1, 0, &r))
 		return entry_result(r);
@@ -91,7 +91,7 @@ send_slow(int fd, const void *buf, size_t n, int flags)
 	if (flags & ~HELD_FLAGS)
 		return send_apart(s, fd, buf, n, flags);
 	entry_testcancel();
-	if (writer_append(s, buf, n))
+	if (writer_append(s, &iov, 1, n))
 		return (ssize_t)n;
 	if (writer_take(s, &iov, 1, flags, &r))
 		return entry_result(r);
@@ -139,6 +139,15 @@ sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr
 	return sent(s, n, real.sendto(fd, buf, n, flags, addr, len));
 }
 
+/* True: all `*total` bytes are held. For the stream that this thread holds on: no cancellation is asked for, or
+ * none would be hot (turn_cool()). */
+static bool
+append_pieces(struct stream *s, const struct iovec *iov, size_t nr, size_t *total)
+{
+	*total = entry_total(iov, nr);
+	return *total && writer_append(s, iov, nr, *total);
+}
+
 static __attribute__((noinline)) ssize_t
 writev_slow(int fd, const struct iovec *iov, int nr)
 {
@@ -154,6 +163,8 @@ writev_slow(int fd, const struct iovec *iov, int nr)
 		entry_order(fd); /* what comes before a piece that is nowhere is sent */
 		return sent(s, 0, real.writev(fd, iov, nr));
 	}
+	if (writer_append(s, iov, (size_t)nr, total))
+		return (ssize_t)total;
 	if (writer_take(s, iov, nr, 0, &r))
 		return entry_result(r);
 	return sent(s, total, real.writev(fd, iov, nr));
@@ -167,6 +178,8 @@ writev(int fd, const struct iovec *iov, int nr)
 
 	if (!s || nr <= 0 || nr > IOV_MAX)
 		return writev_slow(fd, iov, nr);
+	if (s == self.hot && append_pieces(s, iov, (size_t)nr, &total))
+		return (ssize_t)total;
 	total = entry_total_native(iov, (size_t)nr);
 	if (!total || !writer_alone(s, total))
 		return writev_slow(fd, iov, nr);
@@ -200,6 +213,8 @@ sendmsg_slow(int fd, const struct msghdr *msg, int flags)
 		entry_order(fd);
 		return sent(s, total, real.sendmsg(fd, msg, flags));
 	}
+	if (writer_append(s, msg->msg_iov, msg->msg_iovlen, total))
+		return (ssize_t)total;
 	if (writer_take(s, msg->msg_iov, (int)msg->msg_iovlen, flags, &r))
 		return entry_result(r);
 	return sent(s, total, real.sendmsg(fd, msg, flags));
@@ -213,6 +228,8 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 
 	if (!s || !plain_message(msg, flags))
 		return sendmsg_slow(fd, msg, flags);
+	if (s == self.hot && append_pieces(s, msg->msg_iov, msg->msg_iovlen, &total))
+		return (ssize_t)total;
 	total = entry_total_native(msg->msg_iov, msg->msg_iovlen);
 	if (!total || flags & MSG_MORE || !writer_alone(s, total))
 		return sendmsg_slow(fd, msg, flags);

@@ -28,11 +28,11 @@ struct request {
 };
 
 static void
-gather(char *to, const struct request *q)
+gather(char *to, const struct iovec *iov, size_t nr)
 {
-	for (int i = 0; i < q->nr_iov; i++) {
-		libc_copy(to, q->iov[i].iov_base, q->iov[i].iov_len);
-		to += q->iov[i].iov_len;
+	for (size_t i = 0; i < nr; i++) {
+		libc_copy(to, iov[i].iov_base, iov[i].iov_len);
+		to += iov[i].iov_len;
 	}
 }
 
@@ -168,12 +168,20 @@ writer_appended(struct stream *s, struct thread *thread, size_t n)
 }
 
 bool
-writer_append(struct stream *s, const void *buf, size_t n)
+writer_append(struct stream *s, const struct iovec *iov, size_t nr, size_t n)
 {
-	if (quick(s->owner) != self.tid || !self.thread || self.nr_settled ||
+	struct thread *thread = self.thread;
+	char *to;
+	uint64_t w;
+
+	if (quick(s->owner) != self.tid || !thread || self.nr_settled ||
 	    (self.awaited && self.awaited != (int32_t)s->fd + 1))
 		return false;
-	return writer_append_marked(s, buf, n, false) != 0;
+	to = writer_append_begin(s, thread, n, &w);
+	if (!to)
+		return false;
+	gather(to, iov, nr);
+	return writer_append_commit(s, thread, n, w) && writer_appended(s, thread, n);
 }
 
 /* With the section entered, and nothing of another thread held: appends. DONE; REFUSED: a native
@@ -201,7 +209,7 @@ hold(struct stream *s, struct request *q, bool *began)
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	if (!section_ours(s))
 		return SETTLED; /* so the chunk may have been appended to, or be gone */
-	gather(chunk + tail, q);
+	gather(chunk + tail, q->iov, (size_t)q->nr_iov);
 	count_answered(s, SENT, q->len);
 	if (!section_commit(s, w_head(stream_word(s)), tail + (uint32_t)q->len)) {
 		uncount(s, rec, q->len);

@@ -26,38 +26,55 @@ writer_fits(const struct stream *s, uint32_t tail, size_t n)
 /* The end of an append that has more to count than most. Returns `n`. */
 ssize_t writer_appended(struct stream *s, struct thread *thread, size_t n);
 
-/* The hot path: `n`: the bytes are held and the call is done; 0: nothing was done. No atomic
- * instruction, no lock: stream/section.h. The counts are added under the mark, so they have one
- * writer. Where a handler settled the append, the quarantine ends at this thread's next write that
- * is none (section_reap). `small`: at most HOT_SMALL bytes, which need no call to be copied. */
-static inline __attribute__((always_inline)) ssize_t
-writer_append_marked(struct stream *s, const void *buf, size_t n, bool small)
+/* Sets the mark. Returns where `n` more bytes of `s` go, *w being its word; NULL: not here, and no mark. */
+static inline __attribute__((always_inline)) char *
+writer_append_begin(struct stream *s, struct thread *thread, size_t n, uint64_t *w)
 {
-	struct thread *thread = self.thread;
 	char *chunk;
-	uint64_t w;
 
-	hot_known(n > 0 && (n <= HOT_SMALL || !small));
 	if (!hot_begin(thread, s))
-		return 0;
+		return NULL;
 	/* Before the owner: where a handler has forked meanwhile, both are gone. */
 	chunk = __atomic_load_n(&s->chunk, __ATOMIC_RELAXED);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	w = stream_word(s);
-	if (__atomic_load_n(&s->owner, __ATOMIC_RELAXED) != self.tid || w_holder(w) ||
-	    !writer_fits(s, w_tail(w), n)) {
-		hot_end(thread);
+	*w = stream_word(s);
+	if (__atomic_load_n(&s->owner, __ATOMIC_RELAXED) == self.tid && !w_holder(*w) &&
+	    writer_fits(s, w_tail(*w), n))
+		return chunk + w_tail(*w);
+	hot_end(thread);
+	return NULL;
+}
+
+/* The bytes are in their place. True: they are held, and yet to be counted; false: they are not, and the
+ * mark is gone. */
+static inline __attribute__((always_inline)) bool
+writer_append_commit(struct stream *s, struct thread *thread, size_t n, uint64_t w)
+{
+	if (thread->hot == s && hot_commit(&s->w, w, w + n))
+		return true;
+	hot_end(thread);
+	return false;
+}
+
+/* The hot path: `n`: the bytes are held and the call is done; 0: nothing was done. No atomic
+ * instruction, no lock: stream/section.h. The counts are added under the mark, so they have one
+ * writer. Where a handler settled the append, the quarantine ends at this thread's next write that
+ * is none (section_reap). At most HOT_SMALL bytes, which need no call to be copied. */
+static inline __attribute__((always_inline)) ssize_t
+writer_append_small(struct stream *s, const void *buf, size_t n)
+{
+	struct thread *thread = self.thread;
+	char *to;
+	uint64_t w;
+
+	hot_known(n > 0 && n <= HOT_SMALL);
+	to = writer_append_begin(s, thread, n, &w);
+	if (!to)
 		return 0;
-	}
-	if (small)
-		hot_copy(chunk + w_tail(w), buf, n);
-	else
-		libc_copy(chunk + w_tail(w), buf, n);
-	if (thread->hot != s || !hot_commit(&s->w, w, w + n)) {
-		hot_end(thread);
+	hot_copy(to, buf, n);
+	if (!writer_append_commit(s, thread, n, w))
 		return 0;
-	}
-	if (!small || __builtin_expect(!count_answered_quick(s, SENT, n), 0))
+	if (__builtin_expect(!count_answered_quick(s, SENT, n), 0))
 		return hot_all(writer_appended(s, thread, n));
 	quick_set(s->nr_writes, 2);
 	hot_end(thread);
@@ -76,11 +93,11 @@ writer_append_hot(int fd, const void *buf, size_t n)
 	s = self.hot;
 	if (!s || quick(s->fd) != fd || !stream_word(s))
 		return 0;
-	return writer_append_marked(s, buf, n, true);
+	return writer_append_small(s, buf, n);
 }
 
-/* Appends any size to what this thread holds on `s`. */
-bool writer_append(struct stream *s, const void *buf, size_t n);
+/* Appends the `n` > 0 bytes of all pieces to what this thread holds on `s`. */
+bool writer_append(struct stream *s, const struct iovec *iov, size_t nr, size_t n);
 
 /* The other quick answer, for a write that stands alone: nothing is held, it is the first since
  * bytes were read, nothing says that more follows (nor MSG_MORE), and it will not sleep. True: call natively,

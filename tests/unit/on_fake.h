@@ -117,7 +117,7 @@ app_send(struct stream *s, const void *bytes, size_t n, int flags)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t r;
 
-	if (!flags && writer_append(s, bytes, n))
+	if (!flags && writer_append(s, &iov, 1, n))
 		return (ssize_t)n;
 	if (writer_take(s, &iov, 1, flags, &r))
 		return r;

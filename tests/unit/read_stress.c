@@ -162,7 +162,7 @@ write_byte(void)
 	ssize_t r;
 
 	__atomic_fetch_add(&written, 1, __ATOMIC_RELAXED);
-	if (!writer_append(stream, "x", 1)) {
+	if (!writer_append(stream, &iov, 1, 1)) {
 		do {
 			if (writer_take(stream, &iov, 1, 0, &r))
 				continue;

@@ -81,7 +81,7 @@ write_whole(struct stream *s, const char *buf, size_t n)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t r;
 
-	if (writer_append(s, buf, n))
+	if (writer_append(s, &iov, 1, n))
 		return;
 	do {
 		if (writer_take(s, &iov, 1, 0, &r))

@@ -298,6 +298,27 @@ the_record_tells_whose_chunk_it_is(void **state)
 }
 
 static void
+pieces_are_appended_in_their_order(void **state)
+{
+	struct stream *a = accepted(A, AF_INET);
+	struct iovec iov[] = { { "b", 1 }, { NULL, 0 }, { "cd", 2 } };
+	uint64_t w;
+
+	(void)state;
+	assert_false(writer_append(a, iov, 3, 3)); /* nothing is held */
+	request(a);
+	hold(a, "a");
+	assert_true(writer_append(a, iov, 3, 3));
+	assert_held(a, 4);
+	w = stream_word(a);
+	iov[1].iov_len = a->cap; /* more than there is place for */
+	assert_false(writer_append(a, iov, 3, 3 + iov[1].iov_len));
+	assert_int_equal(stream_word(a), w);
+	stream_flush(a, FLUSH_ORDER);
+	assert_sent(A, "1abcd");
+}
+
+static void
 the_last_stream_is_found_again_while_it_is_that(void **state)
 {
 	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
@@ -493,6 +514,7 @@ main(void)
 		T(a_closed_gate_means_native_writes),
 		T(at_the_cap_what_the_thread_holds_leaves_before_a_write_is_refused),
 		T(the_record_tells_whose_chunk_it_is),
+		T(pieces_are_appended_in_their_order),
 		T(the_last_stream_is_found_again_while_it_is_that),
 		T(notsent_lowat_is_never_held),
 		T(vectors_are_gathered_in_order),
