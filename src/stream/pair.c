@@ -15,6 +15,15 @@ pair_made(int fd, int other)
 	relaxed_set(process->pairs, true);
 }
 
+void
+pair_inherited(const struct stream *s, int32_t other)
+{
+	if (!other)
+		return;
+	relaxed_set(stream_cold(s)->other, other);
+	relaxed_set(process->pairs, true);
+}
+
 struct stream *
 pair_other(const struct stream *s)
 {

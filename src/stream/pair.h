@@ -20,6 +20,9 @@ void pair_made(int fd, int other);
 void pair_connected(int fd);
 void pair_accepted(const struct stream *s);
 
+/* In a forked child: `other` is what stream_cold.other was in its parent. */
+void pair_inherited(const struct stream *s, int32_t other);
+
 /* The other end of `s`; NULL: none that this process knows of. */
 struct stream *pair_other(const struct stream *s);
 

@@ -2,6 +2,7 @@
 #include "count/holder.h"
 #include "count/member.h"
 #include "stream/options.h"
+#include "stream/pair.h"
 #include "stream/section.h"
 #include "stream/table.h"
 
@@ -12,6 +13,7 @@ struct heir {
 	uint64_t cookie; /* A: 0 none */
 	uint32_t holder; /* its entry in count/holder */
 	uint32_t walk;   /* which walk over the streams made the entry */
+	int32_t other;   /* of stream/pair */
 	uint8_t role;
 	bool unborrowable;
 	bool cloexec; /* A */
@@ -293,6 +295,7 @@ share_inherited(struct stream *s, enum role *role)
 	}
 	*role = heir->role;
 	relaxed_set(s->unborrowable, heir->unborrowable);
+	pair_inherited(s, heir->other);
 	if (__atomic_load_n(&heir->cloexec, __ATOMIC_RELAXED))
 		relaxed_set(s->options, relaxed(s->options) | OPTION_CLOEXEC);
 	relaxed_set(s->epoch, relaxed(nr_forks) - 1);
@@ -333,6 +336,7 @@ leave_to_children(struct stream *s, uint32_t walk)
 		return;
 	heir->walk = walk;
 	heir->role = s->role;
+	heir->other = relaxed(stream_cold(s)->other);
 	heir->unborrowable = relaxed(s->unborrowable);
 	heir->cloexec = relaxed(s->options) & OPTION_CLOEXEC;
 	__atomic_store_n(&heir->cookie, cookie, __ATOMIC_RELEASE);

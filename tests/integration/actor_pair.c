@@ -1,6 +1,7 @@
 /* Both ends of a stream in one thread: what was written to one is there for whatever looks at the other. */
 #include "actor.h"
 
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -10,8 +11,10 @@
 #include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* The kernel chooses the address. */
@@ -116,6 +119,15 @@ look_by_question(int from, int at)
 	close(set);
 }
 
+static void
+look_at_both(const int ends[2])
+{
+	for (int i = 0; i < 4; i++) {
+		look_by_read(ends[i % 2], ends[!(i % 2)]);
+		look_by_question(ends[i % 2], ends[!(i % 2)]);
+	}
+}
+
 static int
 pair_looks(int unused, char **args)
 {
@@ -124,10 +136,7 @@ pair_looks(int unused, char **args)
 	(void)unused;
 	if (both_ends(args[0], ends) < 0)
 		return 1;
-	for (int i = 0; i < 4; i++) {
-		look_by_read(ends[i % 2], ends[!(i % 2)]);
-		look_by_question(ends[i % 2], ends[!(i % 2)]);
-	}
+	look_at_both(ends);
 	return 0;
 }
 
@@ -163,8 +172,34 @@ pair_ends(int unused, char **args)
 	return 0;
 }
 
+/* pair-forked KIND: in a child that has got both ends, and has them alone. */
+static int
+pair_forked(int unused, char **args)
+{
+	int ends[2], closed[2], status = -1;
+	char byte;
+	pid_t pid;
+
+	(void)unused;
+	if (both_ends(args[0], ends) < 0 || pipe2(closed, O_CLOEXEC) < 0)
+		return 1;
+	pid = fork();
+	if (pid == 0) {
+		close(closed[1]);
+		raw_call(SYS_read, closed[0], (long)&byte, 1, 0, 0);
+		look_at_both(ends);
+		_exit(0);
+	}
+	close(ends[0]);
+	close(ends[1]);
+	close(closed[1]);
+	waitpid(pid, &status, 0);
+	return status;
+}
+
 const struct command pair_commands[] = {
 	{ "pair", pair_looks, NOTHING },
 	{ "pair-ends", pair_ends, NOTHING },
+	{ "pair-forked", pair_forked, NOTHING },
 	{ 0 },
 };

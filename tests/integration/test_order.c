@@ -19,6 +19,11 @@
 		"a_look_at_the_other_end_finds_every_byte_" kind, "pair " kind, \
 			.kinds = BIT(NO_STREAM), .flags = NO_GREETING \
 	}
+#define FORKED(kind) \
+	{ \
+		"in_a_child_with_both_ends_of_a_" kind, "pair-forked " kind, \
+			.kinds = BIT(NO_STREAM), .flags = NO_GREETING \
+	}
 #define ENDED(kind, how) \
 	{ \
 		"the_other_end_by_" how "_" kind, "pair-ends " kind " " how, \
@@ -61,6 +66,9 @@ static const struct scenario scenarios[] = {
 	WITHIN("socketpair"),
 	WITHIN("unix"),
 	WITHIN("tcp"),
+	FORKED("socketpair"),
+	FORKED("unix"),
+	FORKED("tcp"),
 	ENDED("socketpair", "close"),
 	ENDED("unix", "close"),
 	ENDED("tcp", "close"),
