@@ -262,6 +262,22 @@ sys_yield(void)
 	CALL0(SYS_sched_yield);
 }
 
+size_t
+sys_readable(const void *p, size_t n)
+{
+	enum { WORD = sizeof(uint64_t), PAGE = 4096 };
+	uintptr_t from = (uintptr_t)p, end = from + n;
+	uintptr_t at = from & ~(uintptr_t)(WORD - 1);
+
+	if (end < from)
+		return 0;
+	/* A set of signals is copied before the kernel finds that -1 is nothing to do with it. */
+	for (; at < end; at = (at | (PAGE - 1)) + 1)
+		if (!at || CALL4(SYS_rt_sigprocmask, -1, at, NULL, WORD) == -EFAULT)
+			return at < from ? 0 : at - from;
+	return n;
+}
+
 int
 sys_membarrier_register(void)
 {

@@ -77,6 +77,10 @@ void *sys_map(size_t len, int shared);
 void sys_unmap(void *p, size_t len);
 int sys_wipe_on_fork(void *p, size_t len); /* MADV_WIPEONFORK; p page-aligned */
 
+/* How many of the `n` bytes from `p` on may be read: all, or those before a page that may not. One system
+ * call a page. */
+size_t sys_readable(const void *p, size_t n);
+
 /* membarrier(2), private and expedited: every running thread of the process passes a full barrier.
  * Registered once a process; a fork keeps that, an exec does not. */
 int sys_membarrier_register(void);

@@ -32,7 +32,12 @@ rights_sent(const struct msghdr *msg)
 void
 rights_sent_all(const struct mmsghdr *msgs, unsigned nr)
 {
-	for (unsigned i = 0; !entry_nowhere(msgs) && i < nr && i < IOV_MAX; i++)
+	size_t some = nr < IOV_MAX ? nr : IOV_MAX;
+
+	if (!entry_live())
+		return;
+	some = sys_readable(msgs, some * sizeof(*msgs)) / sizeof(*msgs);
+	for (size_t i = 0; i < some; i++)
 		rights_sent(&msgs[i].msg_hdr);
 }
 

@@ -169,72 +169,22 @@ sleeps(long nr, const long a[6])
 	return false;
 }
 
-static ssize_t
-message_total(const struct msghdr *msg)
-{
-	return entry_nowhere(msg) ? 0
-				  : (ssize_t)entry_total(msg->msg_iov, msg->msg_iovlen);
-}
-
-/* Bytes that a call which sends asks for; -1: it is none of those. */
-static ssize_t
-sends(long nr, const long a[6])
-{
-	const struct msghdr *msg = (const struct msghdr *)a[1];
-
-	switch (nr) {
-	case SYS_write:
-	case SYS_sendto:
-		return a[2];
-	case SYS_writev:
-		return (ssize_t)entry_total((const struct iovec *)a[1], (size_t)a[2]);
-	case SYS_sendmsg:
-		return message_total(msg);
-	}
-	return -1;
-}
-
-static ssize_t
-receives(long nr, const long a[6])
-{
-	const struct msghdr *msg = (const struct msghdr *)a[1];
-
-	switch (nr) {
-	case SYS_read:
-	case SYS_recvfrom:
-		return a[2];
-	case SYS_readv:
-		return (ssize_t)entry_total((const struct iovec *)a[1], (size_t)a[2]);
-	case SYS_recvmsg:
-		return message_total(msg);
-	}
-	return -1;
-}
-
 /* Descriptors may go to another process with it. */
 static void
 pass_rights(long nr, const long a[6])
 {
-	if (nr == SYS_sendmsg && !entry_nowhere((const void *)a[1]))
-		rights_sent((const struct msghdr *)a[1]);
+	const struct msghdr *msg = (const struct msghdr *)a[1];
+
+	if (nr == SYS_sendmsg && sys_readable(msg, sizeof(*msg)) == sizeof(*msg))
+		rights_sent(msg);
 	else if (nr == SYS_sendmmsg)
 		rights_sent_all((const struct mmsghdr *)a[1], (unsigned)a[2]);
 }
 
-static int
-message_flags(long nr, const long a[6])
-{
-	return nr == SYS_recvfrom ? (int)a[3] : nr == SYS_recvmsg ? (int)a[2] : 0;
-}
-
 static bool
-moves_data(long nr)
+sends(long nr)
 {
 	switch (nr) {
-	case SYS_read:
-	case SYS_readv:
-	case SYS_recvfrom:
-	case SYS_recvmsg:
 	case SYS_write:
 	case SYS_writev:
 	case SYS_sendto:
@@ -244,23 +194,62 @@ moves_data(long nr)
 	return false;
 }
 
+static bool
+receives(long nr)
+{
+	switch (nr) {
+	case SYS_read:
+	case SYS_readv:
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+		return true;
+	}
+	return false;
+}
+
+/* Bytes that a call which sends or receives asked for, and was answered with `r`. Vectors and messages are
+ * looked at where the kernel has found them in their place; else it was some. */
+static size_t
+asked(long nr, const long a[6], ssize_t r)
+{
+	const struct msghdr *msg = (const struct msghdr *)a[1];
+
+	switch (nr) {
+	case SYS_readv:
+	case SYS_writev:
+		return r < 0 && r != -EAGAIN
+			       ? 1
+			       : entry_total((const struct iovec *)a[1], (size_t)a[2]);
+	case SYS_recvmsg:
+	case SYS_sendmsg:
+		return r < 0 && r != -EAGAIN
+			       ? 1
+			       : entry_total(msg->msg_iov, msg->msg_iovlen);
+	}
+	return (size_t)a[2];
+}
+
+static int
+message_flags(long nr, const long a[6])
+{
+	return nr == SYS_recvfrom ? (int)a[3] : nr == SYS_recvmsg ? (int)a[2] : 0;
+}
+
 static long
 data(long nr, const long a[6], struct stream *s)
 {
-	ssize_t n = sends(nr, a);
-	long r;
+	ssize_t r;
 
-	if (n >= 0) {
+	if (sends(nr)) {
 		entry_order((int)a[0]);
-		r = native(nr, a);
-		writer_sent(s, (size_t)n, entry_raw(r));
-		return r;
+		r = entry_raw(native(nr, a));
+		writer_sent(s, asked(nr, a, r), r);
+		return entry_result(r);
 	}
-	n = receives(nr, a);
 	wait_sleep();
 	reader_enter(s);
 	r = entry_raw(native(nr, a));
-	return entry_result(reader_end(s, READ_NATIVE, (size_t)n,
+	return entry_result(reader_end(s, READ_NATIVE, asked(nr, a, r),
 				       message_flags(nr, a) & MSG_PEEK, r));
 }
 
@@ -344,7 +333,8 @@ forks(long nr, const long a[6])
 	case SYS_clone:
 		return spawn_clone_begin((unsigned long)a[0]);
 	case SYS_clone3:
-		return !entry_nowhere(args) && spawn_clone_begin(args->flags);
+		return sys_readable(&args->flags, sizeof(args->flags)) &&
+		       spawn_clone_begin(args->flags);
 	}
 	return false;
 }
@@ -412,7 +402,7 @@ call(long nr, const long a[6])
 	if (by_name(nr, a, &r))
 		return r;
 	pass_rights(nr, a);
-	if (moves_data(nr) && (s = stream_at((int)a[0])))
+	if ((sends(nr) || receives(nr)) && (s = stream_at((int)a[0])))
 		return data(nr, a, s);
 	if (forks(nr, a))
 		return spawn_forked((pid_t)native(nr, a));

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -258,6 +259,33 @@ error_child_ended(int unused, char **args)
 	return 0;
 }
 
+/* Memory that may not be read, handed to calls that are answered by the kernel alone. */
+static int
+error_nowhere(int fd, char **args)
+{
+	void *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct msghdr rights = { .msg_control = (void *)-1, .msg_controllen = 64 };
+	int un[2], inet = socket(AF_INET, SOCK_DGRAM, 0);
+
+	(void)args;
+	socketpair(AF_UNIX, SOCK_DGRAM, 0, un);
+	result("sendmmsg", sendmmsg(fd, page, 1, 0));
+	put(fd, "4;");
+	result("sendmmsg inet", sendmmsg(inet, page, 1, 0));
+	result("sendmmsg unix", sendmmsg(un[0], page, 1, 0));
+	result("rights", sendmsg(un[0], &rights, 0));
+	put(fd, "5;");
+	result("raw sendmsg", syscall(SYS_sendmsg, fd, page, 0));
+	result("raw recvmsg", syscall(SYS_recvmsg, fd, page, MSG_DONTWAIT));
+	put(fd, "6;");
+	result("raw writev", syscall(SYS_writev, fd, page, 1));
+	result("raw readv", syscall(SYS_readv, fd, page, 1));
+	put(fd, "7;");
+	result("raw clone3", syscall(SYS_clone3, page, 64));
+	put(fd, "8;");
+	return 0;
+}
+
 /* Writes on a socket that is no stream yet, or whose connect is under way. */
 static int
 error_unconnected(int unused, char **args)
@@ -286,6 +314,7 @@ const struct command error_commands[] = {
 	{ "arguments", error_arguments, TURN },
 	{ "timeouts", error_timeouts, TURN },
 	{ "child-ended", error_child_ended, NOTHING },
+	{ "nowhere", error_nowhere, TURN },
 	{ "unconnected", error_unconnected, NOTHING },
 	{ 0 },
 };
