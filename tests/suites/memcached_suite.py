@@ -2,7 +2,7 @@
 import os
 import re
 
-from sources import copy_to, source_of
+from sources import copy_to, edit, source_of
 from way import worst
 
 # Debian's binary does not know the option that the tests give their own, and the tests
@@ -55,7 +55,7 @@ class Memcached:
         for where, _, names in os.walk(f"{place}/t"):
             for name in names:
                 if name.endswith((".t", ".pm")):
-                    own_place(f"{where}/{name}", f"{place}/tmp/")
+                    edit(f"{where}/{name}", "/tmp/", f"{place}/tmp/")
         with open(f"{place}/memcached-debug", "w", encoding="utf-8") as wrapper:
             wrapper.write(WRAPPER % ("| grep -v unix-socket" if part == "tcp" else ""))
         with open(f"{place}/timedrun", "w", encoding="utf-8") as timed:
@@ -84,12 +84,3 @@ class Memcached:
             results[f"{name}: (its end)"] = ("ok" if good else "fail",
                                              f"{lost and lost[0]}\n{text[-2000:]}")
         return results
-
-
-def own_place(path, place):
-    """Files that the tests make in /tmp are made in a private directory."""
-    with open(path, "r+", encoding="utf-8") as file:
-        text = file.read().replace("/tmp/", place)
-        file.seek(0)
-        file.write(text)
-        file.truncate()

@@ -94,3 +94,12 @@ def copy_to(place, source, *names):
         path = os.path.join(source, name)
         (shutil.copytree if os.path.isdir(path) else shutil.copy)(path, f"{place}/{name}")
     return place
+
+
+def edit(path, pattern, new):
+    """Changes a copied file, all that fits the regular expression."""
+    with open(path, "r+", encoding="utf-8") as file:
+        text = re.sub(pattern, new, file.read())
+        file.seek(0)
+        file.write(text)
+        file.truncate()
