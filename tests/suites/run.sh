@@ -1,7 +1,7 @@
 #!/bin/bash
 # run.sh [SUITE[/PART]...]: other people's tests, natively and under the library, case by
 # case: "python", or "python/test_socket"; likewise "stress-ng", "redis", "memcached",
-# "postgresql", "haproxy"; by default all of them, two hours.  What is said and counted: compare.py.
+# "postgresql", "haproxy"; by default all, for hours.  What is said and counted: compare.py.
 #
 # WEIR_LIB  the library; by default the one of the build directory one is in.
 # KEEP      set: what the programs printed is kept.
