@@ -2,6 +2,7 @@
  * (stream/writer.h), or made natively and reported. */
 #include "interpose/entry.h"
 #include "interpose/rights.h"
+#include "stream/pair.h"
 #include "stream/reader.h"
 #include "stream/writer.h"
 
@@ -91,7 +92,7 @@ send_slow(int fd, const void *buf, size_t n, int flags)
 	if (flags & ~HELD_FLAGS)
 		return send_apart(s, fd, buf, n, flags);
 	entry_testcancel();
-	if (writer_append(s, &iov, 1, n))
+	if (!pair_withholds(s, flags) && writer_append(s, &iov, 1, n))
 		return (ssize_t)n;
 	if (writer_take(s, &iov, 1, flags, &r))
 		return entry_result(r);
@@ -119,7 +120,7 @@ send(int fd, const void *buf, size_t n, int flags)
 {
 	ssize_t r = 0;
 
-	if (fd == self.hot_fd && !(flags & ~HELD_FLAGS))
+	if (fd == self.hot_fd && !(flags & ~PLAIN_FLAGS))
 		r = writer_append_hot(fd, buf, n);
 	return r ? r : send_native(fd, buf, n, flags);
 }
@@ -213,7 +214,8 @@ sendmsg_slow(int fd, const struct msghdr *msg, int flags)
 		entry_order(fd);
 		return sent(s, total, real.sendmsg(fd, msg, flags));
 	}
-	if (writer_append(s, msg->msg_iov, msg->msg_iovlen, total))
+	if (!pair_withholds(s, flags) &&
+	    writer_append(s, msg->msg_iov, msg->msg_iovlen, total))
 		return (ssize_t)total;
 	if (writer_take(s, msg->msg_iov, (int)msg->msg_iovlen, flags, &r))
 		return entry_result(r);
@@ -226,12 +228,12 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 	struct stream *s = stream_quick(fd);
 	size_t total;
 
-	if (!s || !plain_message(msg, flags))
+	if (!s || flags & MSG_MORE || !plain_message(msg, flags))
 		return sendmsg_slow(fd, msg, flags);
 	if (s == self.hot && append_pieces(s, msg->msg_iov, msg->msg_iovlen, &total))
 		return (ssize_t)total;
 	total = entry_total_native(msg->msg_iov, msg->msg_iovlen);
-	if (!total || flags & MSG_MORE || !writer_alone(s, total))
+	if (!total || !writer_alone(s, total))
 		return sendmsg_slow(fd, msg, flags);
 	return went(s, total, real.sendmsg(fd, msg, flags));
 }

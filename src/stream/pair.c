@@ -77,6 +77,12 @@ pair_accepted(const struct stream *s)
 	}
 }
 
+bool
+pair_withheld(const struct stream *s)
+{
+	return relaxed(s->options) & OPTION_TCP && pair_other(s);
+}
+
 void
 pair_quiesce(const struct stream *s, enum flush_reason reason)
 {

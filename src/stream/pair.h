@@ -26,6 +26,17 @@ void pair_inherited(const struct stream *s, int32_t other);
 /* The other end of `s`; NULL: none that this process knows of. */
 struct stream *pair_other(const struct stream *s);
 
+/* A write of this kind the kernel keeps from the other end, as long as more is to come: TCP, MSG_MORE. Who
+ * has that end, too, can tell, so the kernel has to have it. */
+bool pair_withheld(const struct stream *s);
+
+static inline bool
+pair_withholds(const struct stream *s, int flags)
+{
+	return flags & MSG_MORE && __builtin_expect(process->pairs, 0) &&
+	       pair_withheld(s);
+}
+
 /* A call that is no read is about to look at `s`. */
 void pair_quiesce(const struct stream *s, enum flush_reason reason);
 

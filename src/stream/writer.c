@@ -4,6 +4,7 @@
 #include "stream/evidence.h"
 #include "stream/flush.h"
 #include "stream/keeper.h"
+#include "stream/pair.h"
 #include "stream/room.h"
 #include "stream/share.h"
 #include "stream/stall.h"
@@ -232,7 +233,7 @@ may_hold(struct stream *s, const struct request *q)
 	    !relaxed(s->proven) || !config->delay_us || !config->pool_max ||
 	    relaxed(s->options) & OPTION_NOTSENT || q->flags & ~HOLD_FLAGS ||
 	    __atomic_load_n(&process->gate, __ATOMIC_RELAXED) ||
-	    !evidence_of_more(s, q->flags))
+	    pair_withholds(s, q->flags) || !evidence_of_more(s, q->flags))
 		return false;
 	switch (share_ask(s)) {
 	case PRIVATE:

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -197,7 +198,50 @@ pair_forked(int unused, char **args)
 	return status;
 }
 
+/* What the other end gets before and after the write that MSG_MORE has announced. False: it took so long
+ * that the kernel may have lost its patience. */
+static bool
+announce(const int ends[2], ssize_t got[2])
+{
+	char text[64];
+	int64_t start = actor_now_ns();
+
+	send(ends[0], "4;", 2, MSG_MORE);
+	got[0] = recv(ends[1], text, sizeof text, MSG_DONTWAIT);
+	if (actor_now_ns() - start > 100000000)
+		return false;
+	send(ends[0], "5;", 2, 0);
+	got[1] = recv(ends[1], text, sizeof text, MSG_DONTWAIT);
+	return true;
+}
+
+/* pair-more KIND */
+static int
+pair_more(int unused, char **args)
+{
+	int ends[2];
+	ssize_t got[2];
+	char text[64];
+
+	(void)unused;
+	for (int rounds = 0; rounds < 3;) {
+		if (both_ends(args[0], ends) < 0)
+			return 1;
+		put_three(ends[0]); /* what follows does not stand alone */
+		recv(ends[1], text, sizeof text, 0);
+		put_three(ends[0]);
+		if (announce(ends, got)) {
+			say("recv %zd %zd", got[0], got[1]);
+			rounds++;
+		}
+		close(ends[0]);
+		close(ends[1]);
+	}
+	return 0;
+}
+
 const struct command pair_commands[] = {
+	{ "pair-more", pair_more, NOTHING },
 	{ "pair", pair_looks, NOTHING },
 	{ "pair-ends", pair_ends, NOTHING },
 	{ "pair-forked", pair_forked, NOTHING },
