@@ -126,5 +126,7 @@ pair_deafen(int fd)
 	if (!other)
 		return;
 	stream_drain(other, FLUSH_ORDER);
-	relaxed_set(other->proven, 0); /* the kernel answers its next write */
+	/* The kernel answers its next write, to which TCP may answer with a reset. */
+	relaxed_set(other->proven, 0);
+	relaxed_set(stream_cold(other)->parted, true);
 }

@@ -139,7 +139,8 @@ struct stream_cold {
 	int32_t other; /* A: 1 + the number of its other end, of stream/pair; 0: not ours */
 	uint32_t look_reads; /* of the keeper: `reads` at its last look, */
 	bool looked, waits;  /* of the keeper: there was one; bytes were waiting then */
-	bool parted; /* A: a read has met the end, or an error: the peer may be gone */
+	bool parted; /* A: a read has met the end, or an error, or the other end here was
+		      * closed or shut: the peer may be gone */
 	uint32_t lister; /* A: thread whose list has it; 0: perhaps none */
 	/* A: stream/section.h: threads of which it waits for an interrupted section; 0 none. Outlives
 	 * the stream. */

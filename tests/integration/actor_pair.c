@@ -141,10 +141,12 @@ pair_looks(int unused, char **args)
 	return 0;
 }
 
-/* pair-ends KIND HOW: the other end is closed, shut, or read by a duplicate of its number. */
+/* pair-ends KIND HOW: the other end is closed, with bytes unread or at their end, shut, or read by a
+ * duplicate of its number. */
 static int
 pair_ends(int unused, char **args)
 {
+	struct pollfd p = { .events = 0 };
 	int ends[2], copy;
 
 	(void)unused;
@@ -162,13 +164,18 @@ pair_ends(int unused, char **args)
 		say_in(copy);
 		return 0;
 	}
+	if (!strcmp(args[1], "end"))
+		say_in(ends[1]);
 	if (!strcmp(args[1], "shutdown"))
 		result("shutdown", shutdown(ends[1], SHUT_RD));
 	else
 		result("close", close(ends[1]));
 	result("write", send(ends[0], "4;", 2, MSG_NOSIGNAL));
-	if (strcmp(args[0], "tcp"))
-		result("write", send(ends[0], "5;", 2, MSG_NOSIGNAL));
+	p.fd = ends[0];
+	if (strcmp(args[1], "shutdown"))
+		poll(&p, 1, 5000); /* for the reset, by TCP */
+	result("write", send(ends[0], "5;", 2, MSG_NOSIGNAL));
+	result("write", send(ends[0], "6;", 2, MSG_NOSIGNAL));
 	say_in(ends[0]);
 	return 0;
 }

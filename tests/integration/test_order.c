@@ -72,6 +72,8 @@ static const struct scenario scenarios[] = {
 	ENDED("socketpair", "close"),
 	ENDED("unix", "close"),
 	ENDED("tcp", "close"),
+	ENDED("socketpair", "end"),
+	ENDED("tcp", "end"),
 	ENDED("socketpair", "shutdown"),
 	ENDED("unix", "shutdown"),
 	ENDED("socketpair", "dup"),
