@@ -1,6 +1,7 @@
 #include "stream/pair.h"
 #include "stream/borrow.h"
 #include "stream/flush.h"
+#include <netinet/in.h>
 #include <string.h>
 
 void
@@ -42,9 +43,40 @@ pair_connected(int fd)
 	relaxed_set(process->connected[nr % NR_CONNECTED], fd);
 }
 
+struct place {
+	struct in6_addr ip;
+	in_port_t port;
+};
+
+/* False: no address of IP. */
+static bool
+place_of(const struct region_addr *addr, struct place *place)
+{
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+
+	if (addr->len >= sizeof(in6) && addr->sa.sa_family == AF_INET6) {
+		memcpy(&in6, addr->bytes, sizeof(in6));
+		*place = (struct place){ in6.sin6_addr, in6.sin6_port };
+		return true;
+	}
+	if (addr->len >= sizeof(in) && addr->sa.sa_family == AF_INET) {
+		memcpy(&in, addr->bytes, sizeof(in));
+		*place = (struct place){ { { { [10] = 0xff, 0xff } } }, in.sin_port };
+		memcpy(&place->ip.s6_addr[12], &in.sin_addr, sizeof(in.sin_addr));
+		return true;
+	}
+	return false;
+}
+
+/* An AF_INET6 socket may be connected to an AF_INET one. */
 static bool
 same(const struct region_addr *a, const struct region_addr *b)
 {
+	struct place at, bt;
+
+	if (place_of(a, &at) && place_of(b, &bt))
+		return at.port == bt.port && !memcmp(&at.ip, &bt.ip, sizeof(at.ip));
 	return a->len == b->len && a->len <= sizeof(a->bytes) &&
 	       !memcmp(a->bytes, b->bytes, a->len);
 }

@@ -18,24 +18,21 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The kernel chooses the address. */
-static int
-meet(int ends[2], int family, socklen_t len)
-{
-	union {
-		struct sockaddr any;
-		struct sockaddr_in in;
-		struct sockaddr_un un;
-	} address = { .in = { .sin_addr.s_addr = htonl(INADDR_LOOPBACK) } };
-	int listener = socket(family, SOCK_STREAM, 0), on = 1;
+union address {
+	struct sockaddr any;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+	struct sockaddr_un un;
+};
 
-	address.any.sa_family = (sa_family_t)family;
-	if (bind(listener, &address.any, len) < 0 || listen(listener, 1) < 0)
-		return -1;
-	len = sizeof address;
+/* Connects to the listener, which it closes. */
+static int
+meet_at(int ends[2], int listener, const union address *address, socklen_t len)
+{
+	int on = 1, family = address->any.sa_family;
+
 	ends[0] = socket(family, SOCK_STREAM, 0);
-	if (getsockname(listener, &address.any, &len) < 0 ||
-	    connect(ends[0], &address.any, len) < 0)
+	if (connect(ends[0], &address->any, len) < 0)
 		return -1;
 	ends[1] = accept(listener, NULL, NULL);
 	for (int i = 0; i < 2 && family == AF_INET; i++)
@@ -43,11 +40,48 @@ meet(int ends[2], int family, socklen_t len)
 	return close(listener);
 }
 
+/* The kernel chooses the address. */
+static int
+meet(int ends[2], int family, socklen_t len)
+{
+	union address address = { .in = { .sin_addr.s_addr = htonl(INADDR_LOOPBACK) } };
+	int listener = socket(family, SOCK_STREAM, 0);
+
+	address.any.sa_family = (sa_family_t)family;
+	if (bind(listener, &address.any, len) < 0 || listen(listener, 1) < 0)
+		return -1;
+	len = sizeof address;
+	if (getsockname(listener, &address.any, &len) < 0)
+		return -1;
+	return meet_at(ends, listener, &address, len);
+}
+
+/* An AF_INET socket is connected to one of AF_INET6. */
+static int
+meet_mixed(int ends[2])
+{
+	union address address = { .in6 = { .sin6_family = AF_INET6 } };
+	socklen_t len = sizeof address.in6;
+	int listener = socket(AF_INET6, SOCK_STREAM, 0);
+
+	if (bind(listener, &address.any, len) < 0 || listen(listener, 1) < 0 ||
+	    getsockname(listener, &address.any, &len) < 0) {
+		say("skip: no IPv6 here");
+		return -1;
+	}
+	address.in = (struct sockaddr_in){ .sin_family = AF_INET,
+					   .sin_port = address.in6.sin6_port,
+					   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	return meet_at(ends, listener, &address, sizeof address.in);
+}
+
 static int
 both_ends(const char *kind, int ends[2])
 {
 	if (!strcmp(kind, "tcp"))
 		return meet(ends, AF_INET, sizeof(struct sockaddr_in));
+	if (!strcmp(kind, "mixed"))
+		return meet_mixed(ends);
 	if (!strcmp(kind, "unix"))
 		return meet(ends, AF_UNIX, sizeof(sa_family_t));
 	return socketpair(AF_UNIX, SOCK_STREAM, 0, ends);

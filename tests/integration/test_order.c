@@ -17,7 +17,7 @@
 #define WITHIN(kind) \
 	{ \
 		"a_look_at_the_other_end_finds_every_byte_" kind, "pair " kind, \
-			.kinds = BIT(NO_STREAM), .flags = NO_GREETING \
+			.kinds = BIT(NO_STREAM), .flags = NO_GREETING | MAY_SKIP \
 	}
 #define FORKED(kind) \
 	{ \
@@ -27,7 +27,7 @@
 #define ENDED(kind, how) \
 	{ \
 		"the_other_end_by_" how "_" kind, "pair-ends " kind " " how, \
-			.kinds = BIT(NO_STREAM), .flags = NO_GREETING \
+			.kinds = BIT(NO_STREAM), .flags = NO_GREETING | MAY_SKIP \
 	}
 
 static const struct scenario scenarios[] = {
@@ -69,11 +69,13 @@ static const struct scenario scenarios[] = {
 	FORKED("socketpair"),
 	FORKED("unix"),
 	FORKED("tcp"),
+	WITHIN("mixed"),
 	ENDED("socketpair", "close"),
 	ENDED("unix", "close"),
 	ENDED("tcp", "close"),
 	ENDED("socketpair", "end"),
 	ENDED("tcp", "end"),
+	ENDED("mixed", "end"),
 	ENDED("socketpair", "shutdown"),
 	ENDED("unix", "shutdown"),
 	ENDED("socketpair", "dup"),
