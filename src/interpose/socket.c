@@ -133,12 +133,13 @@ pidfd_getfd(int pidfd, int target, unsigned flags)
 	return entry_made(real.pidfd_getfd(pidfd, target, flags));
 }
 
-/* The options that rule what is held are remembered from the call itself. */
+/* The options that rule what is held are remembered from the call itself. The value of any other may be
+ * nowhere: for some of IPv6 the kernel takes NULL for 0. */
 static void
-remember_option(int fd, int level, int name, int value)
+remember_option(int fd, int level, int name, const int *value)
 {
 	if (level == SOL_SOCKET && name == SO_RCVLOWAT)
-		stream_option(fd, OPTION_RCVLOWAT, value > 1);
+		stream_option(fd, OPTION_RCVLOWAT, *value > 1);
 	if (level == SOL_SOCKET && (name == SO_SNDBUF || name == SO_SNDBUFFORCE))
 		stream_room_changed(fd);
 	if (level != IPPROTO_TCP)
@@ -146,7 +147,7 @@ remember_option(int fd, int level, int name, int value)
 	if (name == TCP_NODELAY || name == TCP_CORK)
 		stream_push_options_set();
 	else if (name == TCP_NOTSENT_LOWAT)
-		stream_option(fd, OPTION_NOTSENT, value);
+		stream_option(fd, OPTION_NOTSENT, *value);
 }
 
 static __attribute__((noinline)) int
@@ -165,7 +166,7 @@ setsockopt_slow(int fd, int level, int name, const void *value, socklen_t len)
 	else if (special)
 		stream_bypass(fd, special->why);
 	if (len >= sizeof(int))
-		remember_option(fd, level, name, *(const int *)value);
+		remember_option(fd, level, name, value);
 	return r;
 }
 

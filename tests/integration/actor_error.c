@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -283,6 +284,10 @@ error_nowhere(int fd, char **args)
 	put(fd, "7;");
 	result("raw clone3", syscall(SYS_clone3, page, 64));
 	put(fd, "8;");
+	inet = socket(AF_INET6, SOCK_STREAM, 0);
+	result("no value",
+	       setsockopt(inet, IPPROTO_IPV6, IPV6_TCLASS, NULL, sizeof(int)));
+	put(fd, "9;");
 	return 0;
 }
 
