@@ -17,22 +17,21 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Redis:
-    """Parts: the units of the Tcl suite by kind; its two suites of many servers;
-    redis-benchmark."""
+    """Parts: the units of the Tcl suite by kind, small clusters among them; sentinels;
+    redis-benchmark.  Its suite of twenty servers in a cluster is not run."""
 
     watched = "redis-server"
     unit_seconds = 900
     # It is about the allocator alone, and takes as long as all the rest.
     skipped = "/^Active defrag"
     kinds = {"type": "unit/type/", "unit": "unit/", "integration": "integration/"}
-    whole = ("sentinel", "cluster")
-    parts = [*kinds, *whole, "benchmark"]
+    parts = [*kinds, "sentinel", "benchmark"]
 
     def run(self, part, only, way):
         if part == "benchmark":
             return Benchmark().run(only, way)
-        if part in self.whole:
-            return self.many(part, way)
+        if part == "sentinel":
+            return self.sentinel(way)
         units = sorted({case.partition(":")[0] for case in only}) or self.units(part)
         first, results = random.randrange(40), {}
         jobs = [self.job(unit, (first + number) % 40, way)
@@ -88,15 +87,15 @@ class Redis:
                                          f"ended with {status}\n{said[-2000:]}")
         return results
 
-    def many(self, part, way):
+    def sentinel(self, way):
         """Each step says what became of it on its line."""
         place = self.tree(way)
         # Theirs are also the kernel's, and those of whoever runs this besides.
         edit(f"{place}/tests/instances.tcl", r"(?m)^(set ::redis_base_port) .*",
              rf"\1 {11000 + 1100 * random.randrange(9)}")
-        status, said = way.run(2 * self.unit_seconds, ["tclsh", f"tests/{part}/run.tcl"],
+        status, said = way.run(self.unit_seconds, ["tclsh", "tests/sentinel/run.tcl"],
                                place=place)
-        results, unit = {}, part
+        results, unit = {}, "sentinel"
         for line in COLOUR.sub("", said).split("\n"):
             if line.startswith("Testing unit: "):
                 unit = line.partition(": ")[2]
