@@ -122,7 +122,7 @@ class Benchmark:
         "random keys in flight": ["-r", "100000", "-P", "7", "-c", "300"],
         "two threads": ["--threads", "2", "-P", "16"],
         "reconnecting": ["-k", "0", "-n", "1000"],
-        "values of 5000 bytes": ["-d", "5000", "-P", "4"],
+        "values of 5000 bytes": ["-d", "5000", "-P", "4", "-n", "200"],
         "a Unix socket": ["-s", "redis.sock", "-P", "16"],
         "RESP3": ["-3", "-P", "3"],
     }
@@ -130,7 +130,7 @@ class Benchmark:
         port=$1; shift
         redis-server --port "$port" --unixsocket redis.sock --save '' &
         until redis-cli -p "$port" ping >/dev/null 2>&1; do sleep 0.1; done
-        redis-benchmark -p "$port" -e -n "$@"; status=$?
+        redis-benchmark -p "$port" -n "$@"; status=$?
         redis-cli -p "$port" shutdown nosave; wait $! && exit $status
     """
 
