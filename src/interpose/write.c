@@ -140,15 +140,6 @@ sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *addr
 	return sent(s, n, real.sendto(fd, buf, n, flags, addr, len));
 }
 
-/* True: all `*total` bytes are held. For the stream that this thread holds on: no cancellation is asked for, or
- * none would be hot (turn_cool()). */
-static bool
-append_pieces(struct stream *s, const struct iovec *iov, size_t nr, size_t *total)
-{
-	*total = entry_total(iov, nr);
-	return *total && writer_append(s, iov, nr, *total);
-}
-
 static __attribute__((noinline)) ssize_t
 writev_slow(int fd, const struct iovec *iov, int nr)
 {
@@ -171,20 +162,24 @@ writev_slow(int fd, const struct iovec *iov, int nr)
 	return sent(s, total, real.writev(fd, iov, nr));
 }
 
+static __attribute__((noinline)) ssize_t
+writev_alone(int fd, const struct iovec *iov, int nr, size_t total, struct stream *s)
+{
+	return went(s, total, real.writev(fd, iov, nr));
+}
+
 ssize_t
 writev(int fd, const struct iovec *iov, int nr)
 {
 	struct stream *s = stream_quick(fd);
 	size_t total;
 
-	if (!s || nr <= 0 || nr > IOV_MAX)
+	if (!s || s == self.hot || nr <= 0 || nr > IOV_MAX)
 		return writev_slow(fd, iov, nr);
-	if (s == self.hot && append_pieces(s, iov, (size_t)nr, &total))
-		return (ssize_t)total;
 	total = entry_total_native(iov, (size_t)nr);
 	if (!total || !writer_alone(s, total))
 		return writev_slow(fd, iov, nr);
-	return went(s, total, real.writev(fd, iov, nr));
+	return writev_alone(fd, iov, nr, total, s);
 }
 
 /* True: nothing but bytes in order, so it may be held. */
@@ -222,20 +217,25 @@ sendmsg_slow(int fd, const struct msghdr *msg, int flags)
 	return sent(s, total, real.sendmsg(fd, msg, flags));
 }
 
+static __attribute__((noinline)) ssize_t
+sendmsg_alone(int fd, const struct msghdr *msg, int flags, size_t total,
+	      struct stream *s)
+{
+	return went(s, total, real.sendmsg(fd, msg, flags));
+}
+
 ssize_t
 sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	struct stream *s = stream_quick(fd);
 	size_t total;
 
-	if (!s || flags & MSG_MORE || !plain_message(msg, flags))
+	if (!s || s == self.hot || flags & MSG_MORE || !plain_message(msg, flags))
 		return sendmsg_slow(fd, msg, flags);
-	if (s == self.hot && append_pieces(s, msg->msg_iov, msg->msg_iovlen, &total))
-		return (ssize_t)total;
 	total = entry_total_native(msg->msg_iov, msg->msg_iovlen);
 	if (!total || !writer_alone(s, total))
 		return sendmsg_slow(fd, msg, flags);
-	return went(s, total, real.sendmsg(fd, msg, flags));
+	return sendmsg_alone(fd, msg, flags, total, s);
 }
 
 /* The count of each message that went; an error is that of the first. */
