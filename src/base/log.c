@@ -94,12 +94,19 @@ put_converted(struct line *line, const char *at, va_list *args)
 	return at + 1;
 }
 
+/* Descriptor 2 takes `len` bytes at once, and without a signal: SIGXFSZ where a file is as long as it may be,
+ * SIGPIPE where nobody reads a pipe. */
 static bool
-stderr_is_socket(void)
+stderr_takes(size_t len)
 {
+	struct pollfd pfd = { .fd = 2, .events = POLLOUT };
 	struct stat st;
 
-	return sys_fstat(2, &st) == 0 && S_ISSOCK(st.st_mode);
+	if (sys_fstat(2, &st) < 0 || S_ISSOCK(st.st_mode))
+		return false;
+	if (S_ISREG(st.st_mode))
+		return (uint64_t)st.st_size + len <= sys_file_limit();
+	return sys_poll(&pfd, 1, 0) == 1 && pfd.revents == POLLOUT;
 }
 
 void
@@ -110,8 +117,6 @@ log_line(enum log_level level, const char *fmt, ...)
 
 	if (level == LOG_OFF || (int)level > __atomic_load_n(&shown, __ATOMIC_RELAXED))
 		return;
-	if (stderr_is_socket())
-		return;
 	put_string(&line, "weir: ");
 	va_start(args, fmt);
 	while (*fmt != '\0')
@@ -121,5 +126,6 @@ log_line(enum log_level level, const char *fmt, ...)
 			put_char(&line, *fmt++);
 	va_end(args);
 	line.text[line.len++] = '\n';
-	sys_write(2, line.text, line.len);
+	if (stderr_takes(line.len))
+		sys_write(2, line.text, line.len);
 }

@@ -360,6 +360,16 @@ sys_read(int fd, void *buf, size_t len)
 	return CALL3(SYS_read, fd, buf, len);
 }
 
+uint64_t
+sys_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (CALL4(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) < 0)
+		return UINT64_MAX;
+	return limit.rlim_cur;
+}
+
 ssize_t
 sys_write(int fd, const void *buf, size_t len)
 {

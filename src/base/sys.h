@@ -98,7 +98,9 @@ int sys_futex_wait(uint32_t *word, uint32_t value, int64_t deadline_ns);
 /* Files and listening, for the metrics socket and the log. Same names, same arguments. */
 int sys_open(const char *path, int flags, unsigned mode);
 int sys_close(int fd);
-ssize_t sys_read(int fd, void *buf, size_t len);        /* may block */
+ssize_t sys_read(int fd, void *buf, size_t len); /* may block */
+/* How long a file may be made (RLIMIT_FSIZE, setrlimit(2)): who writes beyond it gets SIGXFSZ. */
+uint64_t sys_file_limit(void);
 ssize_t sys_write(int fd, const void *buf, size_t len); /* may block */
 int sys_mkdir(const char *path, unsigned mode);
 int sys_stat(const char *path, struct stat *st);

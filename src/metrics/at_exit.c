@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -63,16 +62,6 @@ at_exit_check(void)
 	sys_unmap(w, sizeof *w);
 }
 
-/* A file longer than RLIMIT_FSIZE would end the process with a signal. */
-static bool
-fits(size_t len)
-{
-	struct rlimit limit;
-
-	return sys_call(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit, 0, 0) < 0 ||
-	       limit.rlim_cur >= len;
-}
-
 static int
 write_all(int fd, const struct out *text)
 {
@@ -100,7 +89,7 @@ write_file(struct work *w)
 	json_metrics(&w->text, &w->snap);
 	if (w->text.failed)
 		return -ENOMEM;
-	if (!fits(w->text.len))
+	if (w->text.len > sys_file_limit())
 		return -EFBIG;
 	path_add(&fresh, w->path);
 	path_add(&fresh, ".");

@@ -1,8 +1,14 @@
 /* Values that make no sense: one line that names variable and value; all goes on. */
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "harness_internal.h"
 #include "scenario.h"
 
 #include <setjmp.h>
@@ -151,6 +157,59 @@ no_line_goes_to_a_stream_on_descriptor_2(void **state)
 	run_finish(&runs[PRELOADED]);
 }
 
+/* A pipe that nobody reads, or that is full, and a file as long as it may be. */
+enum place { BROKEN, FULL, LIMITED, NR_PLACES };
+
+static void
+put_on_2(enum place place)
+{
+	const struct rlimit none = { 0, 0 };
+	char bytes[4096] = "";
+	int fds[2];
+
+	if (place == LIMITED) {
+		fds[1] = open("/tmp", O_TMPFILE | O_WRONLY, 0600);
+		setrlimit(RLIMIT_FSIZE, &none);
+	} else if (pipe(fds) < 0)
+		_exit(9);
+	if (place == BROKEN)
+		close(fds[0]);
+	if (place == FULL) {
+		fcntl(fds[1], F_SETFL, O_NONBLOCK);
+		while (write(fds[1], bytes, sizeof bytes) > 0)
+			;
+		fcntl(fds[1], F_SETFL, 0);
+	}
+	dup2(fds[1], 2);
+}
+
+static void
+a_line_that_is_not_taken_is_not_written(void **state)
+{
+	char preload[1024];
+	char *const args[] = { "/bin/true", NULL };
+	char *const env[] = { preload, "STREAM_LOG=loud", NULL };
+	int status = -1;
+
+	(void)state;
+	if (!harness_has_library())
+		skip();
+	snprintf(preload, sizeof preload, "LD_PRELOAD=%s", harness_preload(PRELOADED));
+	for (enum place place = 0; place < NR_PLACES; place++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			alarm(10);
+			signal(SIGPIPE, SIG_DFL);
+			put_on_2(place);
+			execve(args[0], args, env);
+			_exit(9);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+	}
+}
+
 #define CASE(name) cmocka_unit_test_teardown(name, harness_clean)
 
 static const struct CMUnitTest tests[] = {
@@ -158,6 +217,7 @@ static const struct CMUnitTest tests[] = {
 	CASE(a_good_value_costs_none),
 	CASE(no_place_for_the_metrics_socket),
 	CASE(no_line_goes_to_a_stream_on_descriptor_2),
+	CASE(a_line_that_is_not_taken_is_not_written),
 };
 
 int
