@@ -35,8 +35,7 @@ clock_nanosleep(clockid_t clock, int flags, const struct timespec *time,
 	return real.clock_nanosleep(clock, flags, time, left);
 }
 
-/* Of what a child has left behind, one end of a socketpair is certainly closed by now: the next write to
- * the other has to say so. */
+/* What a child was the peer of on AF_UNIX is certainly closed by now: the next write has to say so. */
 static pid_t
 ended(pid_t r)
 {

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -224,29 +225,50 @@ error_timeouts(int fd, char **args)
 	return 0;
 }
 
-/* child-ended HOW: a child had the other end, and has ended, as its parent hears. */
+enum { ANSWERS = 3 };
+
+/* Answers what comes in two pieces, the last time by its end. */
+static void
+connect_answer_and_end(const struct sockaddr_un *name, socklen_t len)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	char bytes[4];
+
+	if (connect(fd, (const struct sockaddr *)name, len) < 0)
+		_exit(1);
+	for (int i = 0; recv(fd, bytes, sizeof bytes, MSG_WAITALL) == sizeof bytes; i++)
+		if (i == ANSWERS || write(fd, "!", 1) != 1)
+			break;
+	_exit(0);
+}
+
+/* child-ended HOW: a child was the peer, and has ended, as its parent hears. */
 static int
 error_child_ended(int unused, char **args)
 {
+	int fd, listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof(sa_family_t); /* the kernel finds a name: unix(7) */
 	siginfo_t info;
-	int pair[2], got = 0;
 	char byte;
 	pid_t pid;
 
 	(void)unused;
 	signal(SIGPIPE, count_pipe);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+	if (bind(listener, (struct sockaddr *)&name, len) < 0 || listen(listener, 1) < 0)
 		return 1;
+	len = sizeof name;
+	getsockname(listener, (struct sockaddr *)&name, &len);
 	pid = fork();
-	if (pid == 0) {
-		close(pair[0]);
-		while (got < 4 && read(pair[1], &byte, 1) == 1)
-			got++;
-		_exit(0);
+	if (pid == 0)
+		connect_answer_and_end(&name, len);
+	fd = accept(listener, NULL, NULL);
+	for (int i = 0; i <= ANSWERS; i++) { /* so another piece is expected to follow */
+		put(fd, "1;");
+		put(fd, "2;");
+		if (i < ANSWERS && read(fd, &byte, 1) != 1)
+			return 1;
 	}
-	close(pair[1]);
-	put(pair[0], "1;");
-	put(pair[0], "2;");
 	if (!strcmp(args[0], "waitid"))
 		waitid(P_PID, (id_t)pid, &info, WEXITED);
 	else if (!strcmp(args[0], "wait"))
@@ -254,8 +276,8 @@ error_child_ended(int unused, char **args)
 	else
 		while (waitpid(pid, NULL, WNOHANG) == 0)
 			;
-	result("write", write(pair[0], "3;", 2));
-	result("write", write(pair[0], "4;", 2));
+	result("write", write(fd, "3;", 2));
+	result("write", write(fd, "4;", 2));
 	say("SIGPIPE %d", (int)nr_pipes);
 	return 0;
 }
