@@ -116,15 +116,18 @@ entry_total_native(const struct iovec *iov, size_t nr)
 	return total;
 }
 
-/* The same of one whose bytes may be copied here: 0 also where a piece of it is nowhere, which the kernel
- * has to judge. */
+/* The same of one whose bytes may be copied here: 0 also where a piece of it is nowhere, or the sum is more
+ * than a size can be, which the kernel has to judge. */
 static inline size_t
 entry_total(const struct iovec *iov, size_t nr)
 {
-	size_t total = entry_total_native(iov, nr);
+	size_t total = 0;
 
-	for (size_t i = 0; total && i < nr; i++)
-		if (entry_nowhere(iov[i].iov_base) && iov[i].iov_len)
+	if (nr > IOV_MAX || entry_nowhere(iov))
+		return 0;
+	for (size_t i = 0; i < nr; i++)
+		if ((entry_nowhere(iov[i].iov_base) && iov[i].iov_len) ||
+		    __builtin_add_overflow(total, iov[i].iov_len, &total))
 			return 0;
 	return total;
 }

@@ -33,13 +33,12 @@ went(struct stream *s, size_t len, ssize_t r)
 }
 
 static __attribute__((noinline)) ssize_t
-write_slow(struct stream *s, int fd, const void *buf, size_t n)
+write_slow(int fd, const void *buf, size_t n)
 {
+	struct stream *s = stream_at(fd);
 	struct iovec iov = { (void *)buf, n };
 	ssize_t r;
 
-	if (!s)
-		s = stream_at(fd);
 	if (!s || !n || entry_nowhere(buf))
 		return real.write(fd, buf, n);
 	entry_testcancel();
@@ -59,7 +58,7 @@ write_native(int fd, const void *buf, size_t n)
 	if (!s && number_is_plain(fd))
 		return real.write(fd, buf, n);
 	if (!s || !n || !writer_alone(s, n))
-		return write_slow(s, fd, buf, n);
+		return write_slow(fd, buf, n);
 	return went(s, n, real.write(fd, buf, n));
 }
 

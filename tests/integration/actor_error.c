@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
@@ -139,6 +140,8 @@ error_arguments(int fd, char **args)
 {
 	struct iovec iov[2] = { { "ab", 2 }, { "cd", 2 } };
 	struct iovec over[2] = { { "ab", (size_t)-1 >> 1 }, { "cd", 2 } };
+	struct iovec around[2] = { { "ab", (size_t)-2 }, { "cd", 4 } };
+	struct msghdr all_around = { .msg_iov = around, .msg_iovlen = 2 };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = 2000 };
 	struct iovec partly[2] = { { "w9;", 3 }, { NULL, 3 } };
 	/* volatile: the compiler must not see how wrong these are */
@@ -150,7 +153,7 @@ error_arguments(int fd, char **args)
 				      .msg_control = bad_vector,
 				      .msg_controllen = 64 };
 	void *volatile bad = (void *)8;
-	volatile int negative = -1, too_many = 1025;
+	volatile int negative = -1, too_many = 1025, far = INT_MIN + fd;
 
 	(void)args;
 	result("write 0", write(fd, "x", 0));
@@ -161,6 +164,9 @@ error_arguments(int fd, char **args)
 	result("writev 1025", writev(fd, iov, too_many));
 	put(fd, "4;");
 	result("writev over", writev(fd, over, 2));
+	result("writev around", writev(fd, around, 2));
+	result("sendmsg around", sendmsg(fd, &all_around, 0));
+	result("readv around", readv(fd, around, 2));
 	result("sendmsg 2000", sendmsg(fd, &msg, 0));
 	result("sendmmsg 0", sendmmsg(fd, NULL, 0, 0));
 	put(fd, "5;");
@@ -169,6 +175,8 @@ error_arguments(int fd, char **args)
 	put(fd, "6;");
 	result("send bad", send(fd, bad, 1 << 20, 0));
 	result("write closed", write(190, "x", 1));
+	result("write far", write(far, "x", 1));
+	result("writev far", writev(far, iov, 1));
 	result("send pipe", send(0, "x", 1, 0));
 	put(fd, "7;");
 	result("sendto name", sendto(fd, "8;", 2, 0, NULL, 0));
