@@ -37,6 +37,10 @@ enum { HELD_FLAGS = PLAIN_FLAGS | MSG_MORE };
 /* This process ends by itself: held bytes leave, the family is left. Idempotent. */
 void entry_end(void);
 
+/* After a call that sends the signal `sig`, maybe to this process; 0: none. `r` is what it returned, and is
+ * returned. */
+long entry_signalled(int sig, long r);
+
 /* A native or lower result as the application gets it. */
 static inline ssize_t
 entry_result(ssize_t r)

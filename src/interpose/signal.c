@@ -43,8 +43,8 @@ ends(int sig)
 
 /* Blocked, such a signal ends the process as soon as it is let in, by a call or by a handler's return: nothing is
  * held any more. Whoever reads it instead, as signalfd(2) does, is told to end as a rule. */
-static int
-sent(int sig, int r)
+long
+entry_signalled(int sig, long r)
 {
 	int saved = errno;
 	sigset_t waits;
@@ -54,6 +54,12 @@ sent(int sig, int r)
 		life_shut(FLUSH_EXIT);
 	errno = saved;
 	return r;
+}
+
+static int
+sent(int sig, int r)
+{
+	return (int)entry_signalled(sig, r);
 }
 
 int

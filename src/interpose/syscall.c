@@ -253,11 +253,29 @@ data(long nr, const long a[6], struct stream *s)
 				       message_flags(nr, a) & MSG_PEEK, r));
 }
 
+/* The signal that a call sends; 0: none. */
+static int
+signals(long nr, const long a[6])
+{
+	switch (nr) {
+	case SYS_tkill:
+	case SYS_rt_sigqueueinfo:
+	case SYS_pidfd_send_signal:
+		return (int)a[1];
+	case SYS_tgkill:
+	case SYS_rt_tgsigqueueinfo:
+		return (int)a[2];
+	}
+	return 0;
+}
+
 /* What is said of a process or thread that ends, or of the number that a call returned. */
 
 static void
 ends(long nr, const long a[6])
 {
+	if (signals(nr, a))
+		life_quiesce_all(FLUSH_EXIT);
 	switch (nr) {
 	case SYS_exit:
 		if (entry_live())
@@ -265,13 +283,6 @@ ends(long nr, const long a[6])
 		return;
 	case SYS_exit_group:
 		entry_end();
-		return;
-	case SYS_tkill:
-	case SYS_tgkill:
-	case SYS_rt_sigqueueinfo:
-	case SYS_rt_tgsigqueueinfo:
-	case SYS_pidfd_send_signal:
-		life_quiesce_all(FLUSH_EXIT);
 		return;
 	case SYS_seccomp:
 		if (a[0] == SECCOMP_SET_MODE_STRICT ||
@@ -314,7 +325,7 @@ made(long nr, const long a[6], long r)
 	case SYS_pidfd_getfd:
 		entry_made((int)r);
 	}
-	return r;
+	return entry_signalled(signals(nr, a), r);
 }
 
 /* Forks that libc's fork is not told of. Only those that go on with memory of their own can come
