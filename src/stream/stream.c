@@ -231,6 +231,17 @@ ask_protocol(int fd)
 	return NO_STREAM;
 }
 
+/* An inherited stream's other end, as this one's bytes matter to whatever looks at that one, or closes it. */
+static void
+meet_other(const struct stream *s)
+{
+	int32_t number = relaxed(stream_cold(s)->other);
+
+	if (number && number_known(number - 1) &&
+	    relaxed(number_kind[number - 1]) == KIND_UNKNOWN)
+		stream_meet(number - 1);
+}
+
 /* A number nobody told us about. From our parent: its other holders are known. Over an exec, in a
  * message, or from a call that is no symbol: another process may have it open, so it is watched, and
  * left alone. */
@@ -262,6 +273,7 @@ adopt(int fd)
 		open_stream(s, ROLE_ACCEPTED);
 		if (share_ask(s) == SHARED_FOR_GOOD)
 			stream_bypass(fd, BYPASS_SHARED);
+		meet_other(s);
 		return s;
 	}
 	number_set(fd, KIND_SOCKET);

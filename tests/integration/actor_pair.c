@@ -214,7 +214,28 @@ pair_ends(int unused, char **args)
 	return 0;
 }
 
-/* pair-forked KIND: in a child that has got both ends, and has them alone. */
+/* The other end is met here for the first time. */
+static void
+first_of_the_other(const int ends[2], const char *how)
+{
+	int unread = -1;
+
+	put_three(ends[0]);
+	put_three(ends[0]);
+	put_three(ends[0]);
+	if (!strcmp(how, "FIONREAD")) {
+		result("FIONREAD", ioctl(ends[1], FIONREAD, &unread));
+		say("%d unread", unread);
+	} else if (!strcmp(how, "dup")) {
+		say_in(dup(ends[1]));
+	} else {
+		result("close", close(ends[1]));
+		result("write", send(ends[0], "4;", 2, MSG_NOSIGNAL));
+		result("write", send(ends[0], "5;", 2, MSG_NOSIGNAL));
+	}
+}
+
+/* pair-forked KIND [HOW]: in a child that has got both ends, and has them alone. */
 static int
 pair_forked(int unused, char **args)
 {
@@ -229,7 +250,10 @@ pair_forked(int unused, char **args)
 	if (pid == 0) {
 		close(closed[1]);
 		raw_call(SYS_read, closed[0], (long)&byte, 1, 0, 0);
-		look_at_both(ends);
+		if (args[1])
+			first_of_the_other(ends, args[1]);
+		else
+			look_at_both(ends);
 		_exit(0);
 	}
 	close(ends[0]);

@@ -24,6 +24,12 @@
 		"in_a_child_with_both_ends_of_a_" kind, "pair-forked " kind, \
 			.kinds = BIT(NO_STREAM), .flags = NO_GREETING \
 	}
+#define HEIR(kind, how) \
+	{ \
+		"in_a_child_that_begins_with_" how "_" kind, \
+			"pair-forked " kind " " how, .kinds = BIT(NO_STREAM), \
+						     .flags = NO_GREETING \
+	}
 #define ENDED(kind, how) \
 	{ \
 		"the_other_end_by_" how "_" kind, "pair-ends " kind " " how, \
@@ -69,6 +75,11 @@ static const struct scenario scenarios[] = {
 	FORKED("socketpair"),
 	FORKED("unix"),
 	FORKED("tcp"),
+	HEIR("socketpair", "close"),
+	HEIR("socketpair", "FIONREAD"),
+	HEIR("socketpair", "dup"),
+	HEIR("tcp", "FIONREAD"),
+	HEIR("tcp", "dup"),
 	WITHIN("mixed"),
 	ENDED("socketpair", "close"),
 	ENDED("unix", "close"),
