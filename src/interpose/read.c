@@ -61,7 +61,14 @@ end(struct stream *s, int fd, enum reading reading, size_t n, int flags, ssize_t
 static __attribute__((noinline)) ssize_t
 plain_unmoved(struct stream *s, size_t n, ssize_t r)
 {
-	return end(s, s->fd, READ_NATIVE, n, 0, entry_raw(r));
+	ssize_t raw = entry_raw(r);
+	int fd = s->fd;
+
+	/* A number that stream_last() took for this one: this one is open. */
+	if (raw == -EBADF && sys_cookie(fd) &&
+	    sys_cookie(fd) == relaxed(stream_cold(s)->cookie))
+		fd = -1;
+	return end(s, fd, READ_NATIVE, n, 0, raw);
 }
 
 /* The end of a plain read: r is its result, errno set. In a function of its own with the call, so that

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -290,6 +291,47 @@ error_child_ended(int unused, char **args)
 	return 0;
 }
 
+static volatile int far_step;
+
+static void *
+write_and_stay(void *fd)
+{
+	put(*(int *)fd, "1;");
+	put(*(int *)fd, "2;");
+	put(*(int *)fd, "3;");
+	far_step = 1;
+	while (far_step == 1)
+		;
+	return NULL;
+}
+
+/* A read of a number 2^31 below a stream's, on which another thread holds. */
+static int
+error_far(int unused, char **args)
+{
+	char got[8];
+	int pair[2];
+	pthread_t thread;
+
+	(void)unused;
+	(void)args;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return 1;
+	for (int i = 0; i < 4; i++) {
+		put(pair[1], "0;");
+		result("read", read(pair[0], got, 2));
+	}
+	if (pthread_create(&thread, NULL, write_and_stay, &pair[0]) != 0)
+		return 1;
+	while (!far_step)
+		;
+	result("read far", read((int)(INT_MIN + (unsigned)pair[0]), got, 1));
+	far_step = 2;
+	pthread_join(thread, NULL);
+	result("recv", recv(pair[1], got, 6, MSG_DONTWAIT));
+	return 0;
+}
+
 /* Memory that may not be read, handed to calls that are answered by the kernel alone. */
 static int
 error_nowhere(int fd, char **args)
@@ -350,6 +392,7 @@ const struct command error_commands[] = {
 	{ "timeouts", error_timeouts, TURN },
 	{ "child-ended", error_child_ended, NOTHING },
 	{ "nowhere", error_nowhere, TURN },
+	{ "far", error_far, NOTHING },
 	{ "unconnected", error_unconnected, NOTHING },
 	{ 0 },
 };

@@ -34,6 +34,7 @@ static const struct scenario scenarios[] = {
 	ENDED("waitid"),
 	ENDED("waitpid-nohang"),
 	{ "memory_that_may_not_be_read_gives_EFAULT", "nowhere", PREFIX "4;5;6;7;8;9;" },
+	{ "a_number_far_below_a_stream_s_is_none", "far", NONE },
 	{ "writes_without_a_connection", "unconnected", NONE },
 	{ "writes_on_a_socket_that_connects", "connecting", NONE },
 	{ "big_writes_keep_their_place", "big-write" },
