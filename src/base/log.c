@@ -101,11 +101,17 @@ stderr_takes(size_t len)
 {
 	struct pollfd pfd = { .fd = 2, .events = POLLOUT };
 	struct stat st;
+	int64_t end;
 
 	if (sys_fstat(2, &st) < 0 || S_ISSOCK(st.st_mode))
 		return false;
-	if (S_ISREG(st.st_mode))
-		return (uint64_t)st.st_size + len <= sys_file_limit();
+	if (S_ISREG(st.st_mode)) {
+		/* Beyond the size where somebody has cut the file off. */
+		end = sys_position(2);
+		if (end < st.st_size)
+			end = st.st_size;
+		return (uint64_t)end + len <= sys_file_limit();
+	}
 	return sys_poll(&pfd, 1, 0) == 1 && pfd.revents == POLLOUT;
 }
 

@@ -360,6 +360,12 @@ sys_read(int fd, void *buf, size_t len)
 	return CALL3(SYS_read, fd, buf, len);
 }
 
+int64_t
+sys_position(int fd)
+{
+	return CALL3(SYS_lseek, fd, 0, SEEK_CUR);
+}
+
 uint64_t
 sys_file_limit(void)
 {

@@ -99,6 +99,8 @@ int sys_futex_wait(uint32_t *word, uint32_t value, int64_t deadline_ns);
 int sys_open(const char *path, int flags, unsigned mode);
 int sys_close(int fd);
 ssize_t sys_read(int fd, void *buf, size_t len); /* may block */
+int64_t
+sys_position(int fd); /* lseek(2): where the next byte goes, unless O_APPEND is set */
 /* How long a file may be made (RLIMIT_FSIZE, setrlimit(2)): who writes beyond it gets SIGXFSZ. */
 uint64_t sys_file_limit(void);
 ssize_t sys_write(int fd, const void *buf, size_t len); /* may block */

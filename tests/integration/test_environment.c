@@ -157,19 +157,23 @@ no_line_goes_to_a_stream_on_descriptor_2(void **state)
 	run_finish(&runs[PRELOADED]);
 }
 
-/* A pipe that nobody reads, or that is full, and a file as long as it may be. */
-enum place { BROKEN, FULL, LIMITED, NR_PLACES };
+/* A pipe that nobody reads, or that is full, a file as long as it may be, and one that was, and has been cut off. */
+enum place { BROKEN, FULL, LIMITED, CUT_OFF, NR_PLACES };
 
 static void
 put_on_2(enum place place)
 {
-	const struct rlimit none = { 0, 0 };
+	const struct rlimit none = { 0, 0 }, some = { 4096, 4096 };
 	char bytes[4096] = "";
 	int fds[2];
 
 	if (place == LIMITED) {
 		fds[1] = open("/tmp", O_TMPFILE | O_WRONLY, 0600);
 		setrlimit(RLIMIT_FSIZE, &none);
+	} else if (place == CUT_OFF) {
+		fds[1] = open("/tmp", O_TMPFILE | O_WRONLY, 0600);
+		lseek(fds[1], 4096, SEEK_SET);
+		setrlimit(RLIMIT_FSIZE, &some);
 	} else if (pipe(fds) < 0)
 		_exit(9);
 	if (place == BROKEN)

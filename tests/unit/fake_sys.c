@@ -428,6 +428,13 @@ sys_fstat(int fd, struct stat *st)
 	return 0;
 }
 
+int64_t
+sys_position(int fd)
+{
+	(void)fd;
+	return 0;
+}
+
 uint64_t
 sys_file_limit(void)
 {
