@@ -88,11 +88,12 @@ turn_to(int fd)
 /* Before what will sleep: everything leaves, what was taken is settled. turn_slept() after it, if it really slept. */
 void turn_flush(void);
 
+/* What a handler has held meanwhile is yet to leave before the next sleep. */
 static inline void
 turn_slept(void)
 {
 	self.turn++;
-	self.wrote = false;
+	self.wrote = turn_owes();
 }
 
 /* Before a sleep on a condition variable or semaphore: as turn_flush() and turn_slept(), but the

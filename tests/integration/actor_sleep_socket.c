@@ -3,12 +3,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 static int pair[2], listener, event;
@@ -123,6 +127,33 @@ sleep_read_other(int fd)
 	result("read", read(pair[0], buf, 1));
 }
 
+static int written;
+
+static void
+write_and_wake(int sig)
+{
+	(void)sig;
+	put(written, "4;");
+	put(written, "5;");
+	raw_call(SYS_write, pair[1], (long)"x", 1, 0, 0);
+}
+
+/* A handler writes while a read sleeps. */
+static void
+sleep_handled(int fd)
+{
+	struct sigaction action = { .sa_handler = write_and_wake,
+				    .sa_flags = SA_RESTART };
+	struct itimerval soon = { .it_value.tv_usec = 20000 };
+	struct timespec forever = { 5, 0 };
+
+	written = fd;
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &soon, NULL);
+	result("read", read(pair[0], buf, 1));
+	result("nanosleep", nanosleep(&forever, NULL));
+}
+
 static void
 sleep_send_other(int fd)
 {
@@ -205,6 +236,7 @@ const struct sleeping socket_sleeps[] = {
 	{ "peek", sleep_peek, NULL },
 	{ "recv-all", sleep_recv_all, NULL },
 	{ "read-other", sleep_read_other, make_pair },
+	{ "handled", sleep_handled, make_pair },
 	{ "send-other", sleep_send_other, make_full_pair },
 	{ "read-pipe", sleep_read_pipe, NULL },
 	{ "readv-pipe", sleep_readv_pipe, NULL },

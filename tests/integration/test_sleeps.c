@@ -65,6 +65,8 @@ static const struct scenario scenarios[] = {
 	STREAM("recv-all"),
 	SIGNAL("read-other"),
 	SIGNAL("send-other"),
+	{ "a_handler_s_bytes_are_out_during_the_next_sleep", "sleep handled",
+	  PREFIX "4;5;", .early = PREFIX "4;5;", .flags = IN_TIME | WAKE_SIGNAL },
 	STDIN("read-pipe"),
 	STDIN("readv-pipe"),
 	SIGNAL("read-event"),
