@@ -28,6 +28,14 @@ rights_sent(const struct msghdr *msg)
 	each(msg, life_pass);
 }
 
+void
+rights_sent_unseen(const struct msghdr *msg)
+{
+	if (entry_live() && sys_readable(msg, sizeof(*msg)) == sizeof(*msg) &&
+	    sys_readable(msg->msg_control, msg->msg_controllen) == msg->msg_controllen)
+		rights_sent(msg);
+}
+
 /* The kernel takes no more messages at once than a vector has pieces. */
 void
 rights_sent_all(const struct mmsghdr *msgs, unsigned nr)
@@ -38,7 +46,8 @@ rights_sent_all(const struct mmsghdr *msgs, unsigned nr)
 		return;
 	some = sys_readable(msgs, some * sizeof(*msgs)) / sizeof(*msgs);
 	for (size_t i = 0; i < some; i++)
-		rights_sent(&msgs[i].msg_hdr);
+		if (msgs[i].msg_hdr.msg_controllen)
+			rights_sent_unseen(&msgs[i].msg_hdr);
 }
 
 ssize_t

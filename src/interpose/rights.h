@@ -7,6 +7,8 @@
 
 /* Before a message is sent: the streams it passes to another process are shared for good. */
 void rights_sent(const struct msghdr *msg);
+/* The same of what may be no memory, which the kernel has to judge. */
+void rights_sent_unseen(const struct msghdr *msg);
 void rights_sent_all(const struct mmsghdr *msgs, unsigned nr);
 
 /* After one was received: the numbers are new. `r`: what the call returned, which is returned. */

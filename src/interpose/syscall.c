@@ -173,10 +173,8 @@ sleeps(long nr, const long a[6])
 static void
 pass_rights(long nr, const long a[6])
 {
-	const struct msghdr *msg = (const struct msghdr *)a[1];
-
-	if (nr == SYS_sendmsg && sys_readable(msg, sizeof(*msg)) == sizeof(*msg))
-		rights_sent(msg);
+	if (nr == SYS_sendmsg)
+		rights_sent_unseen((const struct msghdr *)a[1]);
 	else if (nr == SYS_sendmmsg)
 		rights_sent_all((const struct mmsghdr *)a[1], (unsigned)a[2]);
 }

@@ -338,6 +338,7 @@ error_nowhere(int fd, char **args)
 {
 	void *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	struct msghdr rights = { .msg_control = (void *)-1, .msg_controllen = 64 };
+	struct mmsghdr messages;
 	int un[2], inet = socket(AF_INET, SOCK_DGRAM, 0);
 
 	(void)args;
@@ -354,6 +355,10 @@ error_nowhere(int fd, char **args)
 	result("raw writev", syscall(SYS_writev, fd, page, 1));
 	result("raw readv", syscall(SYS_readv, fd, page, 1));
 	put(fd, "7;");
+	rights.msg_control = page;
+	messages.msg_hdr = rights;
+	result("raw sendmsg rights", syscall(SYS_sendmsg, fd, &rights, 0));
+	result("sendmmsg rights", sendmmsg(fd, &messages, 1, 0));
 	result("raw clone3", syscall(SYS_clone3, page, 64));
 	put(fd, "8;");
 	inet = socket(AF_INET6, SOCK_STREAM, 0);
