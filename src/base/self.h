@@ -74,6 +74,7 @@ struct self {
 	int32_t vfork_pid; /* O: our pid while a vfork child may be running; 0 none */
 	int64_t call_start_ns; /* O: when the native write under way began, 0 not timed */
 	struct settled settled[NR_SETTLED]; /* O: stream/section.h */
+	int64_t overdue_ns; /* O: until then nothing in our list is older than half the delay */
 	uintptr_t listing_sp; /* O: where our list of held streams is being changed; 0 not */
 	uint32_t flight_head;  /* O: the stream's head when the flight was armed */
 	uint32_t flight_held;  /* O: and how much of the flight was held */

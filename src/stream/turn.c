@@ -407,10 +407,12 @@ void
 turn_overdue(void)
 {
 	struct thread *thread = self.thread;
-	int64_t now = sys_now_ns(), before = now - (int64_t)config->delay_us * 500;
-	int64_t oldest = now, since;
+	int64_t now = sys_now_ns(), half = (int64_t)config->delay_us * 500;
+	int64_t before = now - half, oldest = now, since;
 	struct stream *s;
 
+	if (now < self.overdue_ns)
+		return;
 	for (uint32_t i = 0; thread && i < thread->nr_held; i++) {
 		s = held_by_us(thread->fd[i]);
 		if (s && relaxed(stream_cold(s)->first_ns) < before)
@@ -425,4 +427,5 @@ turn_overdue(void)
 	}
 	drop_stale(thread);
 	keeper_put_off(oldest);
+	self.overdue_ns = oldest + half;
 }

@@ -192,6 +192,25 @@ half_the_delay_is_overdue(void **state)
 	assert_int_equal(flushes(a, FLUSH_DELAY), 1);
 }
 
+/* Where nothing can be overdue, the list is not gone through; nothing becomes later for it. */
+static void
+what_is_overdue_leaves_however_often_one_looks(void **state)
+{
+	const int64_t tenth = DELAY_US * 100;
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+
+	(void)state;
+	hold(a, "a");
+	for (int i = 1; i <= 12; i++) {
+		fake.now_ns += tenth;
+		if (i == 3)
+			hold(b, "b");
+		turn_overdue();
+		assert_held(a, i <= 5);
+		assert_held(b, i >= 3 && i <= 8);
+	}
+}
+
 /* As in a forked child, whose list is empty. */
 static void
 a_thread_that_owes_nothing_learns_it(void **state)
@@ -322,6 +341,7 @@ main(void)
 		T(cond_sleeps_keep_a_reply_together_once_predicted),
 		T(a_read_before_the_next_write_ends_the_exception),
 		T(half_the_delay_is_overdue),
+		T(what_is_overdue_leaves_however_often_one_looks),
 		T(a_thread_that_owes_nothing_learns_it),
 		T(a_full_list_drops_what_is_stale),
 		T(no_entry_is_missed_while_others_are_dropped),
