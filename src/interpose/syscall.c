@@ -342,7 +342,7 @@ forks(long nr, const long a[6])
 	case SYS_clone:
 		return spawn_clone_begin((unsigned long)a[0]);
 	case SYS_clone3:
-		return sys_readable(&args->flags, sizeof(args->flags)) &&
+		return sys_readable(args, sizeof(args->flags)) &&
 		       spawn_clone_begin(args->flags);
 	}
 	return false;

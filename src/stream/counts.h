@@ -45,7 +45,6 @@ count_native_quick(struct stream *s, enum dir dir, uint64_t went, bool alone)
 {
 	enum size_histogram sizes = dir == SENT ? SIZE_NATIVE_WRITE : SIZE_NATIVE_READ;
 	struct record *rec = __atomic_load_n(&s->rec, __ATOMIC_RELAXED);
-	struct flow *flow = &rec->flow[dir];
 	struct tally *tally;
 
 	/* The tally after the record: where a handler has forked since somebody looked, and this is
@@ -55,8 +54,8 @@ count_native_quick(struct stream *s, enum dir dir, uint64_t went, bool alone)
 	/* The kernel moves less than 2 GiB at a time: read(2), write(2). */
 	if (__builtin_expect(!tally || (uint32_t)went > rec->chunk[dir], 0))
 		return false;
-	count_add_theirs(&flow->native_calls, 1, alone);
-	count_add_theirs(&flow->native_bytes, went, alone);
+	count_add_theirs(&rec->flow[dir].native_calls, 1, alone);
+	count_add_theirs(&rec->flow[dir].native_bytes, went, alone);
 	count_add_own(&tally->count[sizes][size_bits(went)], 1);
 	return true;
 }
