@@ -369,7 +369,7 @@ sys_position(int fd)
 uint64_t
 sys_file_limit(void)
 {
-	struct rlimit limit;
+	struct rlimit limit = { 0 };
 
 	if (CALL4(SYS_prlimit64, 0, RLIMIT_FSIZE, NULL, &limit) < 0)
 		return UINT64_MAX;
