@@ -152,16 +152,21 @@ void sys_alarm_wait(struct sys_alarm *alarm, const uint32_t *word, uint32_t valu
  * 0 or -errno. *t stays where it is until sys_thread_join(), which is called once `run` has been
  * told to return, and returns when the kernel no longer counts the thread (unshare and setns
  * refuse while it does), or after 5 seconds, or where a filter does not let it ask: the program
- * must not hang of us. */
+ * must not hang of us.
+ * With `prompt` it runs promptly when it wakes, for a few microseconds: no timer slack, a short slice (Linux
+ * 6.12; before that it is ignored), and under a real-time policy the next priority, so that it need not wait
+ * until its maker sleeps. Not under a seccomp filter, which may end the process for asking. */
 struct sys_thread {
 	int tid;             /* A */
 	uint32_t generation; /* of the process that made it */
 	void (*run)(void);
 	char name[16];
+	bool prompt;
 	void *area; /* its memory, `len` bytes; kept until the next start */
 	size_t len;
 };
-int sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name);
+int sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name,
+		     bool prompt);
 
 /* True: this process has started one, which may have ended. */
 bool sys_thread_any(void);
@@ -178,10 +183,4 @@ void sys_signal_let(int sig, bool in);
  * the caller's mask. */
 void sys_signals_block(sigset_t *before);
 void sys_signals_restore(const sigset_t *before);
-
-/* The calling thread would run promptly when it wakes, for a few microseconds: asks for a short
- * slice (Linux 6.12; before that it is ignored), under a real-time policy for the next priority, and for no
- * timer slack. Does nothing under a
- * seccomp filter, which may end the process for asking. */
-void sys_thread_prompt(void);
 #endif

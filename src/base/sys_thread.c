@@ -96,6 +96,32 @@ sys_signals_restore(const sigset_t *before)
  * ThreadSanitizer: what the thread wrote is there for who has seen this grow. */
 static uint32_t nr_ended;
 
+/* linux/sched/types.h, which cannot be included beside sched.h. */
+struct sched_attributes {
+	uint32_t size, policy;
+	uint64_t flags;
+	int32_t nice;
+	uint32_t priority;
+	uint64_t runtime, deadline, period;
+};
+
+/* Of thread `tid`, 0 for the caller. */
+static void
+schedule_promptly(int tid)
+{
+	struct sched_attributes a = { .size = sizeof(a) };
+
+	if (sys_call(SYS_sched_getattr, tid, (long)&a, sizeof(a), 0, 0, 0) < 0)
+		return;
+	if (a.policy == SCHED_OTHER)
+		a.runtime = 100000; /* ns: the shortest slice there is */
+	else if (a.policy == SCHED_FIFO || a.policy == SCHED_RR)
+		a.priority++; /* one of the same would wait until its maker sleeps */
+	else
+		return;
+	sys_call(SYS_sched_setattr, tid, (long)&a, 0, 0, 0, 0);
+}
+
 /* The guard is a page of any size. What helpers do fits into the stack several times; around what they
  * have of thread-local data libc may look for its own, which is all 0. */
 enum { GUARD = 64 << 10, STACK = 128 << 10, AROUND = 16 << 10, TP_ALIGN = 64 };
@@ -115,6 +141,10 @@ thread_main(void *arg)
 
 	sys_call(SYS_prctl, PR_SET_NAME, (long)t->name, 0, 0, 0, 0);
 	__atomic_store_n(&t->tid, sys_gettid(), __ATOMIC_RELEASE);
+	if (t->prompt) {
+		sys_call(SYS_prctl, PR_SET_TIMERSLACK, 1, 0, 0, 0, 0);
+		schedule_promptly(0);
+	}
 	t->run();
 	__atomic_fetch_add(&nr_ended, 1, __ATOMIC_RELEASE);
 	return NULL;
@@ -152,6 +182,8 @@ thread_main(void *arg)
 
 	sys_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, 0, sizeof(all), 0, 0);
 	sys_call(SYS_prctl, PR_SET_NAME, (long)t->name, 0, 0, 0, 0);
+	if (t->prompt)
+		sys_call(SYS_prctl, PR_SET_TIMERSLACK, 1, 0, 0, 0, 0);
 	t->run();
 	__atomic_fetch_add(&nr_ended, 1, __ATOMIC_RELEASE);
 	return 0;
@@ -208,6 +240,9 @@ make(struct sys_thread *t)
 		return tid;
 	}
 	__atomic_store_n(&t->tid, tid, __ATOMIC_RELEASE);
+	if (t->prompt)
+		schedule_promptly(
+			tid); /* by the maker: it may have no processor until then */
 	return 0;
 }
 #endif
@@ -243,7 +278,7 @@ sys_thread_any(void)
 }
 
 int
-sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
+sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name, bool prompt)
 {
 	static bool told; /* one line a process, whichever thread it was */
 	int saved = errno, err;
@@ -253,6 +288,7 @@ sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 		sys_unmap(t->area, t->len);
 	memset(t, 0, sizeof(*t));
 	t->run = run;
+	t->prompt = prompt && sys_call(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0, 0) == 0;
 	t->generation = process->generation;
 	__atomic_store_n(&has_started, process->generation, __ATOMIC_RELAXED);
 	strncpy(t->name, name, sizeof(t->name) - 1);
@@ -263,34 +299,6 @@ sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 			 "no helper thread (error %d): nothing is held, no metrics",
 			 -err);
 	return err;
-}
-
-/* linux/sched/types.h, which cannot be included beside sched.h. */
-struct sched_attributes {
-	uint32_t size, policy;
-	uint64_t flags;
-	int32_t nice;
-	uint32_t priority;
-	uint64_t runtime, deadline, period;
-};
-
-void
-sys_thread_prompt(void)
-{
-	struct sched_attributes a = { .size = sizeof(a) };
-
-	if (sys_call(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0, 0) != 0)
-		return;
-	sys_call(SYS_prctl, PR_SET_TIMERSLACK, 1, 0, 0, 0, 0);
-	if (sys_call(SYS_sched_getattr, 0, (long)&a, sizeof(a), 0, 0, 0) < 0)
-		return;
-	if (a.policy == SCHED_OTHER)
-		a.runtime = 100000; /* ns: the shortest slice there is */
-	else if (a.policy == SCHED_FIFO || a.policy == SCHED_RR)
-		a.priority++; /* one of the same would wait until its maker sleeps */
-	else
-		return;
-	sys_call(SYS_sched_setattr, 0, (long)&a, 0, 0, 0, 0);
 }
 
 void

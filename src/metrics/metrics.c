@@ -160,7 +160,7 @@ start(int fd)
 	__atomic_store_n(&stop, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&ended, 0, __ATOMIC_RELAXED);
 	__atomic_store_n(&apart, 0, __ATOMIC_RELAXED);
-	if (sys_thread_start(&thread, run, "weir-metrics") < 0) {
+	if (sys_thread_start(&thread, run, "weir-metrics", false) < 0) {
 		__atomic_store_n(&state, NO_THREAD, __ATOMIC_RELEASE);
 		count_internal(INTERNAL_THREAD);
 		return;

@@ -245,7 +245,6 @@ run(void)
 	bool alarm;
 
 	self_enter();
-	sys_thread_prompt();
 	alarm = sys_alarm_make(&keeper.alarm) >= 0;
 	while (__atomic_load_n(&keeper.word, __ATOMIC_ACQUIRE) != STOPS) {
 		__atomic_store_n(&keeper.due_ns, 0, __ATOMIC_RELEASE);
@@ -278,7 +277,7 @@ make_locked(void)
 	relaxed_set(keeper.due_ns, 0);
 	/* Without the barrier it could not take a stream from its owner. */
 	if (!sys_able() || sys_membarrier_register() < 0 ||
-	    sys_thread_start(&keeper.thread, run, "weir-keeper") < 0) {
+	    sys_thread_start(&keeper.thread, run, "weir-keeper", true) < 0) {
 		relaxed_set(keeper.never, true);
 		count_internal(INTERNAL_THREAD);
 	} else {

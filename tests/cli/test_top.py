@@ -67,8 +67,10 @@ class Terminal:
             assert alive and time.monotonic() < end, "\n".join(["never:", *self.lines()])
         return self.lines()
 
-    def shows(self, word):
-        return self.until(lambda lines: any(word in line for line in lines))
+    def shows(self, *words):
+        """Lines of the screen on which all of them are: a screen comes in pieces."""
+        return self.until(lambda lines: all(any(word in line for line in lines)
+                                            for word in words))
 
     def press(self, keys):
         os.write(self.fd, keys)
@@ -146,10 +148,8 @@ def one_frame_without_a_terminal(tmp):
 
 def a_screen_of_80_columns(tmp):
     with Family(tmp) as family, Terminal(family.path) as top:
-        lines = top.shows("rates of the last interval")
-        for word in ("PID PROGRAM", "APP/s", "POOL", str(family.pid), peer(family.stuck),
-                     "sort: backpressure"):
-            assert any(word in line for line in lines), (word, lines)
+        top.shows("rates of the last interval", "PID PROGRAM", "APP/s", "POOL",
+                  str(family.pid), peer(family.stuck), "sort: backpressure")
         # It is live: what the server does now is seen.
         def works(lines):
             family.server.turns(family.busy, 20)
@@ -166,18 +166,13 @@ def into_a_family_and_a_stream(tmp):
     with Family(tmp) as family, Terminal(family.path) as top:
         top.shows(peer(family.busy))
         top.press(ENTER)
-        lines = top.shows(family.path)
-        assert any(line.startswith("request") for line in lines), lines
-        assert any(line.startswith("pool") and " x 4.0K" in line for line in lines), lines
+        top.shows(family.path, "request  ", "pool  ", " x 4.0K")
         top.press(DOWN + ENTER)
-        lines = top.shows("descriptor")
-        assert any(peer(family.busy) in line for line in lines), lines
-        assert any("turn " in line for line in lines), lines
+        top.shows("descriptor", peer(family.busy), "turn ")
         top.press(ESCAPE)
         top.until(lambda lines: not any("descriptor" in line for line in lines))
         top.press(ENTER)
-        lines = top.shows("blocked  for")
-        assert any(peer(family.stuck) in line for line in lines), lines
+        top.shows("blocked  for", peer(family.stuck))
         # A stream that is closed leads back to its family.
         family.stuck.close()
         top.until(lambda lines: not any("descriptor" in line for line in lines))
@@ -189,18 +184,17 @@ def into_a_family_and_a_stream(tmp):
 
 def keys_sort(tmp):
     with Family(tmp) as family, Terminal(family.path) as top:
-        def order():
-            lines = top.lines()
+        def stuck_first(lines):
             at = {p: [i for i, line in enumerate(lines) if p in line]
                   for p in (peer(family.busy), peer(family.stuck))}
             return at[peer(family.stuck)] < at[peer(family.busy)]
         top.shows("sort: backpressure")
-        assert order()
+        top.until(stuck_first)
         for key, name in ((b"s", "bytes"), (b"s", "blocked"), (b"s", "age"),
                           (b"s", "backpressure"), (b"a", "age"), (b"n", "blocked")):
             top.press(key)
-            top.shows(f"sort: {name}")
-            assert order() == (name != "age") or name == "bytes", (name, top.lines())
+            top.until(lambda lines, name=name: any(f"sort: {name}" in line for line in lines) and
+                      (name == "bytes" or stuck_first(lines) == (name != "age")))
         top.press(b"h")
         top.shows("next sort key")
         top.press(b"x")
@@ -222,8 +216,8 @@ def the_screen_changes_its_size(tmp):
                       len(lines) == rows < 2 or
                       any(word in line for line in lines) and
                       lines[-1].startswith("q quit"[:columns - 1]))
-        lines = top.shows(peer(family.busy))
-        assert lines[-1].startswith("q quit"), lines
+        top.until(lambda lines: any(peer(family.busy) in line for line in lines) and
+                  lines[-1].startswith("q quit"))
         top.press(b"q")
         assert top.end() == 0
 

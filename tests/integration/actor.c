@@ -199,8 +199,8 @@ actor_open(void)
 	return connect_stream(is_unix);
 }
 
-static void
-read_line(int fd)
+void
+actor_request(int fd)
 {
 	char c = 0;
 
@@ -213,10 +213,10 @@ read_line(int fd)
 void
 actor_turn(int fd)
 {
-	read_line(fd);
+	actor_request(fd);
 	put(fd, "w1;");
 	put(fd, "w2;");
-	read_line(fd);
+	actor_request(fd);
 	put(fd, "1:one;");
 	put(fd, "2:two;");
 	put(fd, "3:three;");

@@ -47,6 +47,9 @@ extern char *actor_kind, *actor_address;
 
 int actor_open(void);
 void actor_turn(int fd);
+
+/* Reads one request of the peer, a line. */
+void actor_request(int fd);
 /* Runs a command by name, as main does. */
 int actor_run(char **args);
 

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static const struct sleeping *
@@ -94,10 +95,18 @@ sleep_busy_first(int unused, char **args)
 		return 0;
 	}
 	fd = actor_open();
-	actor_turn(fd);
+	/* The request is there: no wait from here on lets another thread of that priority begin. */
+	nanosleep(&(struct timespec){ .tv_nsec = 50000000 }, NULL);
+	actor_request(fd);
+	put(fd, "w1;");
+	put(fd, "w2;");
+	put(fd, "1:one;");
+	put(fd, "2:two;");
+	put(fd, "3:three;");
 	note_time("sleep");
 	spin_ms(400);
 	note_time("spun");
+	actor_request(fd);
 	return 0;
 }
 

@@ -614,7 +614,7 @@ sys_signals_restore(const sigset_t *before)
 }
 
 int
-sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
+sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name, bool prompt)
 {
 	int err = called(FAKE_THREAD);
 
@@ -622,15 +622,11 @@ sys_thread_start(struct sys_thread *t, void (*run)(void), const char *name)
 		return err;
 	memset(t, 0, sizeof(*t));
 	t->run = fake.thread = run;
+	t->prompt = prompt;
 	t->tid = fake.tid + 1;
 	snprintf(t->name, sizeof(t->name), "%s", name);
 	snprintf(fake.thread_name, sizeof(fake.thread_name), "%s", name);
 	return 0;
-}
-
-void
-sys_thread_prompt(void)
-{
 }
 
 void

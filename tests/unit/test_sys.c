@@ -250,8 +250,8 @@ a_thread_is_unknown_to_libc_and_gone_after_join(void **state)
 	(void)state;
 	errno = ENOTTY;
 	sys_signals_block(&before);
-	assert_int_equal(sys_thread_start(&t, helper, "weir-helper-with-a-long-name"),
-			 0);
+	assert_int_equal(
+		sys_thread_start(&t, helper, "weir-helper-with-a-long-name", true), 0);
 	sys_signals_restore(&before);
 	assert_int_equal(errno, ENOTTY);
 	while (__atomic_load_n(&started, __ATOMIC_ACQUIRE) == 0 &&
@@ -308,7 +308,8 @@ a_thread_that_waits_for_a_lock_is_ended(void **state)
 	for (int i = 0; i < 20; i++) {
 		__atomic_store_n(&started, 0, __ATOMIC_RELEASE);
 		__atomic_store_n(&stop, 0, __ATOMIC_RELEASE);
-		assert_int_equal(sys_thread_start(&t, lock_waiter, "weir-waiter"), 0);
+		assert_int_equal(
+			sys_thread_start(&t, lock_waiter, "weir-waiter", false), 0);
 		while (i % 2 && __atomic_load_n(&started, __ATOMIC_ACQUIRE) == 0)
 			sys_yield();
 		__atomic_store_n(&stop, 1, __ATOMIC_RELEASE);
@@ -338,7 +339,8 @@ after_join_the_process_is_single_threaded(void **state)
 	for (int i = 0; i < 200; i++) {
 		struct sys_thread t = { 0 };
 
-		assert_int_equal(sys_thread_start(&t, nothing, "weir-nothing"), 0);
+		assert_int_equal(sys_thread_start(&t, nothing, "weir-nothing", false),
+				 0);
 		sys_thread_join(&t);
 		assert_int_equal(unshare(CLONE_THREAD), 0);
 	}
