@@ -17,9 +17,9 @@ class Mariadb(lib.Server):
     def __init__(self, preload, directory, **kw):
         self.data = os.path.join(directory, "data")
         port = lib.free_port()
-        self.install = lib.tool("mariadb-install-db", "mariadb-server")
-        user = "mysql" if os.geteuid() == 0 else None
-        argv = [lib.tool("mariadbd", "mariadb-server"), "--no-defaults",
+        self.install = lib.tool("mariadb-install-db", "mariadb-server-core")
+        user = "nobody" if os.geteuid() == 0 else None
+        argv = [lib.tool("mariadbd", "mariadb-server-core"), "--no-defaults",
                 f"--datadir={self.data}", f"--port={port}", "--bind-address=127.0.0.1",
                 f"--socket={directory}/sql.sock", f"--pid-file={directory}/sql.pid",
                 "--skip-grant-tables", "--skip-name-resolve"]
@@ -28,8 +28,9 @@ class Mariadb(lib.Server):
     def start(self):
         who = {}
         if self.user:
-            lib.give(self.directory, pwd.getpwnam(self.user))
-            who = {"user": self.user, "group": self.user, "extra_groups": []}
+            entry = pwd.getpwnam(self.user)
+            lib.give(self.directory, entry)
+            who = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
         postgres.quiet([self.install, "--no-defaults", f"--datadir={self.data}",
                         "--skip-test-db", "--auth-root-authentication-method=normal"],
                        cwd="/", **who)

@@ -119,6 +119,7 @@ void
 log_line(enum log_level level, const char *fmt, ...)
 {
 	struct line line = { .len = 0 };
+	sigset_t before;
 	va_list args;
 
 	if (level == LOG_OFF || (int)level > __atomic_load_n(&shown, __ATOMIC_RELAXED))
@@ -132,6 +133,10 @@ log_line(enum log_level level, const char *fmt, ...)
 			put_char(&line, *fmt++);
 	va_end(args);
 	line.text[line.len++] = '\n';
-	if (stderr_takes(line.len))
-		sys_write(2, line.text, line.len);
+	if (!stderr_takes(line.len))
+		return;
+	/* A terminal that stops who writes from behind lets pass who blocks SIGTTOU. */
+	sys_signals_block(&before);
+	sys_write(2, line.text, line.len);
+	sys_signals_restore(&before);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "harness_internal.h"
@@ -157,8 +158,35 @@ no_line_goes_to_a_stream_on_descriptor_2(void **state)
 	run_finish(&runs[PRELOADED]);
 }
 
-/* A pipe that nobody reads, or that is full, a file as long as it may be, and one that was, and has been cut off. */
-enum place { BROKEN, FULL, LIMITED, CUT_OFF, NR_PLACES };
+/* A pipe that nobody reads, or that is full, a file as long as it may be, and one that was, and has been cut off;
+ * a terminal that stops who writes from behind. */
+enum place { BROKEN, FULL, LIMITED, CUT_OFF, STOPS, NR_PLACES };
+
+/* Goes on in a child that is in the background of a new terminal; the caller ends as that does. */
+static int
+terminal_from_behind(void)
+{
+	int master = posix_openpt(O_RDWR | O_NOCTTY), terminal, status;
+	struct termios how;
+	pid_t pid;
+
+	setsid();
+	if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0 ||
+	    (terminal = open(ptsname(master), O_RDWR)) < 0 ||
+	    tcgetattr(terminal, &how) < 0)
+		_exit(9);
+	how.c_lflag |= TOSTOP;
+	tcsetattr(terminal, TCSANOW, &how);
+	pid = fork();
+	if (pid != 0) {
+		setpgid(pid, pid);
+		waitpid(pid, &status, WUNTRACED);
+		kill(pid, SIGKILL);
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 8);
+	}
+	setpgid(0, 0);
+	return terminal;
+}
 
 static void
 put_on_2(enum place place)
@@ -174,8 +202,11 @@ put_on_2(enum place place)
 		fds[1] = open("/tmp", O_TMPFILE | O_WRONLY, 0600);
 		lseek(fds[1], 4096, SEEK_SET);
 		setrlimit(RLIMIT_FSIZE, &some);
-	} else if (pipe(fds) < 0)
+	} else if (place == STOPS) {
+		fds[1] = terminal_from_behind();
+	} else if (pipe(fds) < 0) {
 		_exit(9);
+	}
 	if (place == BROKEN)
 		close(fds[0]);
 	if (place == FULL) {
@@ -188,7 +219,7 @@ put_on_2(enum place place)
 }
 
 static void
-a_line_that_is_not_taken_is_not_written(void **state)
+a_line_never_stops_or_ends_the_program(void **state)
 {
 	char preload[1024];
 	char *const args[] = { "/bin/true", NULL };
@@ -221,7 +252,7 @@ static const struct CMUnitTest tests[] = {
 	CASE(a_good_value_costs_none),
 	CASE(no_place_for_the_metrics_socket),
 	CASE(no_line_goes_to_a_stream_on_descriptor_2),
-	CASE(a_line_that_is_not_taken_is_not_written),
+	CASE(a_line_never_stops_or_ends_the_program),
 };
 
 int
