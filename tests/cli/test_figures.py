@@ -75,11 +75,13 @@ def stat_s_further_lines_are_their_intervals(tmp):
         lib.within(lambda: totals(stat(path)[0]) >= 3000)
         lines = stat(path, 1, 3)
         assert len(lines) == 3
-        for line in lines[1:]:
-            assert 0.4 < line["seconds"] < 3, line  # one that was late makes the next one short
+        for before, line in zip(lines, lines[1:]):
+            took = line["timestamp"] - before["timestamp"]
+            assert took > 0 and abs(line["seconds"] * 1e3 - took) <= 1, (before, line)
             assert line["request"]["appCalls"] == 0 and line["response"]["bytes"] == 0, line
             assert line["holdP99"] is None
-        assert lines[2]["timestamp"] > lines[1]["timestamp"] > lines[0]["timestamp"]
+        # Two intervals of a second; on a busy machine the first snapshot comes late.
+        assert lines[2]["timestamp"] - lines[0]["timestamp"] > 1000, lines
         status, out, _ = lib.weir("stat", path, 1, 2)
         assert status == 0 and len(out.splitlines()) == 3
 

@@ -104,7 +104,7 @@ sleep_busy_first(int unused, char **args)
 	put(fd, "2:two;");
 	put(fd, "3:three;");
 	note_time("sleep");
-	spin_ms(400);
+	spin_ms(200);
 	note_time("spun");
 	actor_request(fd);
 	return 0;
