@@ -88,6 +88,17 @@ end_by_thread(int sig)
 		raw_call(SYS_pause, 0, 0, 0, 0, 0);
 }
 
+/* valgrind 3.19 has none: nothing to compare. */
+static int
+own_pidfd(void)
+{
+	int fd = pidfd_open(getpid(), 0);
+
+	if (fd < 0)
+		say("skip");
+	return fd;
+}
+
 static void
 end_by_signal(const char *how, int sig)
 {
@@ -119,9 +130,9 @@ end_by_signal(const char *how, int sig)
 	if (!strcmp(how, "pthread_sigqueue"))
 		pthread_sigqueue(pthread_self(), sig, value);
 	if (!strcmp(how, "pidfd"))
-		pidfd_send_signal(pidfd_open(getpid(), 0), sig, NULL, 0);
+		pidfd_send_signal(own_pidfd(), sig, NULL, 0);
 	if (!strcmp(how, "syscall-pidfd"))
-		syscall(SYS_pidfd_send_signal, pidfd_open(getpid(), 0), sig, NULL, 0);
+		syscall(SYS_pidfd_send_signal, own_pidfd(), sig, NULL, 0);
 	if (!strcmp(how, "syscall-sigqueue"))
 		syscall(SYS_rt_sigqueueinfo, getpid(), sig, &info);
 	if (!strcmp(how, "syscall-tgsigqueue"))
