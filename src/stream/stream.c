@@ -1,4 +1,4 @@
-#include "stream/stream.h"
+#include "stream/meet.h"
 #include "base/config.h"
 #include "stream/borrow.h"
 #include "stream/evidence.h"
@@ -11,14 +11,6 @@
 #include "stream/stall.h"
 #include "stream/table.h"
 #include "stream/turn.h"
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-
-#ifndef IPPROTO_MPTCP
-#define IPPROTO_MPTCP 262
-#endif
 
 /* 0, 1 and 2: stdin, stdout and stderr may be used by whoever calls printf or perror. */
 enum { NR_STANDARD = 3 };
@@ -27,9 +19,6 @@ enum { SD_LISTEN_FDS_START = 3 };
 
 /* A read of less than this part of the chunk may be served from a borrow. */
 enum { SMALL = 8 };
-
-/* In ordinary memory. */
-static uint32_t bypass_new; /* A: 1 + why new streams are left alone; 0: they are not */
 
 /* What an open stream's rec points to is never unmapped: a racing thread may still add to it
  * after a close. */
@@ -112,10 +101,8 @@ wipe(struct stream *s, enum state state)
 	return was_open;
 }
 
-/* For a new user of the number. What the last one left held is lost with its descriptor, which was
- * closed unseen. */
-static void
-reset(struct stream *s, int fd, enum state state)
+void
+stream_reset(struct stream *s, int fd, enum state state)
 {
 	uint64_t cookie;
 	bool was_open;
@@ -146,9 +133,8 @@ describe(struct record *rec, struct stream *s, bool tcp)
 							    : FAMILY_INET;
 }
 
-/* `s` has been reset and its options set. The number becomes a stream. */
-static void
-open_stream(struct stream *s, enum role role)
+void
+stream_begin(struct stream *s, enum role role)
 {
 	bool tcp = relaxed(s->options) & OPTION_TCP;
 	struct record *rec = NULL;
@@ -178,7 +164,7 @@ open_stream(struct stream *s, enum role role)
 	__atomic_store_n(&s->rec, rec ? rec : &stream_uncounted, __ATOMIC_RELEASE);
 	table_state(s, STATE_OPEN);
 	number_set(s->fd, KIND_STREAM);
-	bypass = relaxed(bypass_new);
+	bypass = stream_bypass_of_new();
 	if (!rec)
 		stream_bypass(s->fd, BYPASS_NO_RECORD);
 	else if (bypass)
@@ -187,131 +173,14 @@ open_stream(struct stream *s, enum role role)
 		stream_leave(s->fd);
 }
 
-static void
-begin_listening(struct stream *s)
+void
+stream_begin_listening(struct stream *s)
 {
 	relaxed_set(s->chatty, 1);
 	if (relaxed(s->options) & OPTION_TCP)
 		stream_ask_push(s);
 	table_state(s, STATE_LISTENING);
 	relaxed_set(stream_cold(s)->cookie, sys_cookie(s->fd));
-}
-
-/* False: not told. What is no socket, or none with such an option, has the value -1. */
-static bool
-ask(int fd, int name, int *value)
-{
-	socklen_t len = sizeof(*value);
-	int ret = sys_getsockopt(fd, SOL_SOCKET, name, value, &len);
-
-	if (ret < 0)
-		*value = -1;
-	return ret >= 0 || ret == -ENOTSOCK || ret == -ENOPROTOOPT;
-}
-
-enum protocol { UNIX, TCP, NO_STREAM, NOT_TOLD };
-
-/* What a socket is that nobody told us about. */
-static enum protocol
-ask_protocol(int fd)
-{
-	int type, domain, protocol;
-
-	if (!ask(fd, SO_TYPE, &type))
-		return NOT_TOLD;
-	if (type != SOCK_STREAM)
-		return NO_STREAM;
-	if (!ask(fd, SO_DOMAIN, &domain) || !ask(fd, SO_PROTOCOL, &protocol))
-		return NOT_TOLD;
-	if (domain == AF_UNIX)
-		return UNIX;
-	if ((domain == AF_INET || domain == AF_INET6) &&
-	    (protocol == IPPROTO_TCP || protocol == IPPROTO_MPTCP))
-		return TCP;
-	return NO_STREAM;
-}
-
-/* An inherited stream's other end, as this one's bytes matter to whatever looks at that one, or closes it. */
-static void
-meet_other(const struct stream *s)
-{
-	int32_t number = relaxed(stream_cold(s)->other);
-
-	if (number && number_known(number - 1) &&
-	    relaxed(number_kind[number - 1]) == KIND_UNKNOWN)
-		stream_meet(number - 1);
-}
-
-/* A number nobody told us about. From our parent: its other holders are known. Over an exec, in a
- * message, or from a call that is no symbol: another process may have it open, so it is watched, and
- * left alone. */
-static struct stream *
-adopt(int fd)
-{
-	struct sockaddr_storage peer;
-	socklen_t len = sizeof(peer);
-	enum protocol protocol = ask_protocol(fd);
-	struct stream *s;
-
-	if (protocol == NOT_TOLD)
-		return NULL; /* closed, or asked again at the next call */
-	if (protocol == NO_STREAM)
-		share_close(fd, 0);
-	s = protocol == NO_STREAM ? NULL : table_record(fd);
-	if (!s) {
-		/* A stream without a record is used all the same. */
-		share_pass(fd);
-		number_set(fd, KIND_PLAIN);
-		return NULL;
-	}
-	reset(s, fd, STATE_BARE);
-	share_for_good(s); /* unless it is found to be inherited */
-	relaxed_set(s->options, option_ask_all(fd, protocol == TCP, 0));
-	if (option_ask(fd, SOL_SOCKET, SO_ACCEPTCONN))
-		begin_listening(s);
-	else if (sys_getpeername(fd, (struct sockaddr *)&peer, &len) == 0) {
-		open_stream(s, ROLE_ACCEPTED);
-		if (share_ask(s) == SHARED_FOR_GOOD)
-			stream_bypass(fd, BYPASS_SHARED);
-		meet_other(s);
-		return s;
-	}
-	number_set(fd, KIND_SOCKET);
-	return s;
-}
-
-/* A data call on a socket that was not connected: it may be by now (fast open). */
-static struct stream *
-meet_socket(int fd)
-{
-	struct stream *s = table_record(fd);
-	struct sockaddr_storage peer;
-	socklen_t len = sizeof(peer);
-
-	if (!s || relaxed(s->state) != STATE_BARE ||
-	    sys_getpeername(fd, (struct sockaddr *)&peer, &len) < 0)
-		return NULL;
-	stream_connected(fd);
-	return stream_known(fd);
-}
-
-struct stream *
-stream_meet(int fd)
-{
-	if (!self_enter() || !number_known(fd))
-		return NULL;
-	switch (relaxed(number_kind[fd])) {
-	case KIND_UNKNOWN: {
-		struct stream *s = adopt(fd);
-
-		return s && relaxed(s->state) == STATE_OPEN ? s : NULL;
-	}
-	case KIND_SOCKET:
-		return meet_socket(fd);
-	case KIND_STREAM:
-		return table_record(fd);
-	}
-	return NULL;
 }
 
 void
@@ -327,7 +196,7 @@ stream_forget(int fd)
 	}
 	number_set(fd, KIND_UNKNOWN);
 	if (s)
-		reset(s, fd, STATE_NONE);
+		stream_reset(s, fd, STATE_NONE);
 }
 
 void
@@ -376,7 +245,7 @@ stream_made_socket(int fd, int domain, int type, int protocol)
 	s = table_record(fd);
 	if (!s)
 		return;
-	reset(s, fd, STATE_BARE);
+	stream_reset(s, fd, STATE_BARE);
 	relaxed_set(s->options, (uint8_t)((tcp ? OPTION_TCP : 0) | OPTION_BLOCK_KNOWN |
 					  (type & SOCK_NONBLOCK ? OPTION_NONBLOCK : 0) |
 					  (type & SOCK_CLOEXEC ? OPTION_CLOEXEC : 0)));
@@ -394,33 +263,19 @@ stream_made_pair(int fd, int type)
 		return;
 	s = table_record(fd);
 	relaxed_set(s->proven, 1);
-	open_stream(s, ROLE_ACCEPTED);
-}
-
-/* The record of a socket that `fd` is or turns out to be; NULL: none. */
-static struct stream *
-socket_record(int fd)
-{
-	if (!number_known(fd) || !self_enter())
-		return NULL;
-	if (relaxed(number_kind[fd]) == KIND_UNKNOWN)
-		adopt(fd);
-	if (relaxed(number_kind[fd]) != KIND_SOCKET &&
-	    relaxed(number_kind[fd]) != KIND_STREAM)
-		return NULL;
-	return table_record(fd);
+	stream_begin(s, ROLE_ACCEPTED);
 }
 
 void
 stream_listening(int fd)
 {
-	struct stream *s = socket_record(fd);
+	struct stream *s = meet_record(fd);
 
 	if (!s || relaxed(s->state) != STATE_BARE)
 		return;
 	relaxed_set(s->options, option_ask_all(fd, relaxed(s->options) & OPTION_TCP,
 					       relaxed(s->options)));
-	begin_listening(s);
+	stream_begin_listening(s);
 	life_join();
 }
 
@@ -429,7 +284,7 @@ void
 stream_passed(void)
 {
 	for (uint32_t i = 0; i < config->nr_passed; i++) {
-		struct stream *s = socket_record(SD_LISTEN_FDS_START + (int)i);
+		struct stream *s = meet_record(SD_LISTEN_FDS_START + (int)i);
 
 		if (s && relaxed(s->state) == STATE_LISTENING)
 			life_join();
@@ -439,7 +294,7 @@ stream_passed(void)
 void
 stream_accepted(int fd, int listener, int flags)
 {
-	struct stream *l = socket_record(listener), *s;
+	struct stream *l = meet_record(listener), *s;
 
 	if (!number_known(fd) || !self_ready())
 		return;
@@ -449,7 +304,7 @@ stream_accepted(int fd, int listener, int flags)
 									 : KIND_UNKNOWN);
 		return;
 	}
-	reset(s, fd, STATE_BARE);
+	stream_reset(s, fd, STATE_BARE);
 	s->options = (uint8_t)((relaxed(l->options) &
 				(OPTION_TCP | OPTION_NODELAY | OPTION_CORK |
 				 OPTION_NOTSENT | OPTION_RCVLOWAT)) |
@@ -462,21 +317,21 @@ stream_accepted(int fd, int listener, int flags)
 	stream_cold(s)->option_sets = stream_cold(l)->option_sets;
 	stream_cold(s)->listener = listener;
 	stream_cold(s)->listener_cookie = relaxed(stream_cold(l)->cookie);
-	open_stream(s, ROLE_ACCEPTED);
+	stream_begin(s, ROLE_ACCEPTED);
 	pair_accepted(s);
 }
 
 void
 stream_connected(int fd)
 {
-	struct stream *s = socket_record(fd);
+	struct stream *s = meet_record(fd);
 
 	if (!s || relaxed(s->state) != STATE_BARE)
 		return;
 	relaxed_set(s->options, option_ask_all(fd, relaxed(s->options) & OPTION_TCP,
 					       relaxed(s->options)));
 	relaxed_set(s->chatty, 1);
-	open_stream(s, ROLE_CONNECTED);
+	stream_begin(s, ROLE_CONNECTED);
 	pair_connected(fd);
 	if (!stream_private(s))
 		stream_bypass(fd, BYPASS_SHARED);
@@ -550,76 +405,10 @@ stream_close_end(int fd)
 				    false, __ATOMIC_RELEASE, __ATOMIC_RELAXED);
 }
 
-void
-stream_bypass(int fd, enum bypass_reason why)
-{
-	struct stream *s = stream_known(fd);
-
-	if (!s || relaxed(s->mode) == MODE_BYPASSED || !self_ready())
-		return;
-	section_enter(s);
-	relaxed_set(s->mode, MODE_BYPASSED); /* nothing is held from here on */
-	section_leave(s);
-	stream_drain(s, FLUSH_ORDER);
-	if (region_get())
-		count_add(&region_get()->totals.bypassed[why], 1);
-	stream_record(s)->bypass = (uint8_t)why;
-	__atomic_store_n(&stream_record(s)->mode, (uint8_t)MODE_BYPASSED,
-			 __ATOMIC_RELEASE);
-}
-
-void
-stream_bypass_all(enum bypass_reason why)
-{
-	if (!self_ready())
-		return;
-	relaxed_set(bypass_new, 1u + why);
-	for (unsigned i = 0; i < NR_LEAVES; i++)
-		for (int j = 0; relaxed(stream_leaf[i]) && j < LEAF_LEN; j++)
-			stream_bypass((int)(i << LEAF_BITS) + j, why);
-}
-
-void
-stream_shut(int fd)
-{
-	struct stream *s = table_socket(fd);
-
-	if (!s)
-		return;
-	section_enter(s);
-	stream_option(fd, OPTION_NOTSENT, true);
-	section_leave(s);
-}
-
-void
-stream_bypass_reads(int fd, enum bypass_reason why)
-{
-	struct stream *s = table_socket(fd);
-
-	if (!s || __atomic_exchange_n(&s->unborrowable, 1, __ATOMIC_SEQ_CST) ||
-	    relaxed(s->state) != STATE_OPEN || relaxed(s->mode) != MODE_MANAGED)
-		return;
-	borrow_settle(s);
-	count_add(&region_get()->totals.bypassed[why], 1);
-}
-
-void
-stream_leave(int fd)
-{
-	struct stream *s = table_socket(fd), *other = s ? pair_other(s) : NULL;
-
-	if (!s)
-		return;
-	if (other) /* nobody sees what looks at the duplicate */
-		stream_bypass(stream_fd(other), BYPASS_DUP);
-	stream_bypass(fd, BYPASS_DUP);
-	share_for_good(s); /* a socket not yet connected will not be held when it is */
-}
-
 bool
 stream_may_block(int fd)
 {
-	struct stream *s = socket_record(fd);
+	struct stream *s = meet_record(fd);
 
 	return !s || stream_blocking(s);
 }

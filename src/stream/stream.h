@@ -320,6 +320,7 @@ void stream_bypass(int fd, enum bypass_reason why);
 void stream_bypass_reads(int fd, enum bypass_reason why);
 void
 stream_bypass_all(enum bypass_reason why); /* now and later: nothing is held any more */
+uint32_t stream_bypass_of_new(void); /* 1 + why, if that was called; 0: it was not */
 
 /* setsockopt, fcntl and ioctl succeeded: what they set is remembered from the call itself. No
  * number but a socket's has options; O_NONBLOCK of any tells whether a read of it sleeps. */
