@@ -37,9 +37,10 @@ enum { HELD_FLAGS = PLAIN_FLAGS | MSG_MORE };
 /* This process ends by itself: held bytes leave, the family is left. Idempotent. */
 void entry_end(void);
 
-/* After a call that sends the signal `sig`, maybe to this process; 0: none. `r` is what it returned, and is
- * returned. */
-long entry_signalled(int sig, long r);
+/* Before and after a call that sends the signal `sig` to this process, or may; 0: none. What the first returns
+ * the second is given; `ours`: it names this process, or a thread of it. `r`: what the call returned, and is returned. */
+bool entry_signal_begin(int sig);
+long entry_signal_end(int sig, bool shut, bool ours, long r);
 
 /* A native or lower result as the application gets it. */
 static inline ssize_t

@@ -48,27 +48,32 @@ begin(struct stream *s, struct msghdr *msg, size_t n, int flags, bool servable,
 	return reader_begin(s, msg, n, flags, servable, r);
 }
 
+/* Closed behind our back; or by another thread just before the call, and then the number may be a new stream
+ * by now, with bytes held. */
+static __attribute__((noinline)) void
+forget_closed(const struct stream *s, int fd)
+{
+	uint64_t cookie = __atomic_load_n(&stream_cold(s)->cookie, __ATOMIC_ACQUIRE);
+
+	if (sys_no_socket(fd))
+		stream_forget_socket(fd, cookie);
+}
+
 /* `r` is a count or -errno. */
 static ssize_t
 end(struct stream *s, int fd, enum reading reading, size_t n, int flags, ssize_t r)
 {
 	r = reader_end(s, reading, n, flags & MSG_PEEK, r);
 	if (r == -ENOTSOCK || r == -EBADF)
-		stream_forget(fd); /* closed behind our back */
+		forget_closed(s, fd);
 	return entry_result(r);
 }
 
 static __attribute__((noinline)) ssize_t
 plain_unmoved(struct stream *s, size_t n, ssize_t r)
 {
-	ssize_t raw = entry_raw(r);
-	int fd = s->fd;
-
-	/* A number that stream_last() took for this one: this one is open. */
-	if (raw == -EBADF && sys_cookie(fd) &&
-	    sys_cookie(fd) == relaxed(stream_cold(s)->cookie))
-		fd = -1;
-	return end(s, fd, READ_NATIVE, n, 0, raw);
+	/* Where stream_last() took another number for this one, this one is open. */
+	return end(s, stream_fd(s), READ_NATIVE, n, 0, entry_raw(r));
 }
 
 /* The end of a plain read: r is its result, errno set. In a function of its own with the call, so that

@@ -7,14 +7,18 @@
 static void
 each(const struct msghdr *msg, void (*see)(int fd))
 {
+	const char *end;
 	struct cmsghdr *c;
 	int fd;
 
 	if (!msg->msg_controllen || entry_nowhere(msg->msg_control) || !entry_live())
 		return;
+	end = (const char *)msg->msg_control + msg->msg_controllen;
 	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
+		if (c->cmsg_len > (size_t)(end - (const char *)c))
+			return; /* EINVAL */
 		for (size_t i = 0; CMSG_LEN((i + 1) * sizeof(int)) <= c->cmsg_len; i++) {
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
 			see(fd);

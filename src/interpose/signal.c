@@ -15,13 +15,6 @@ is_self(pid_t pid)
 	return pid == ours || sys_tgkill(ours, pid, 0) >= 0;
 }
 
-static void
-may_end(int sig)
-{
-	if (sig && entry_live()) /* 0 only asks */
-		life_quiesce_all(FLUSH_EXIT);
-}
-
 /* At its default it ends the process. */
 static bool
 ends(int sig)
@@ -31,6 +24,7 @@ ends(int sig)
 	switch (sig) {
 	case SIGCHLD:
 	case SIGCONT:
+	case SIGSTOP:
 	case SIGTSTP:
 	case SIGTTIN:
 	case SIGTTOU:
@@ -41,33 +35,47 @@ ends(int sig)
 	return sigaction(sig, NULL, &action) == 0 && action.sa_handler == SIG_DFL;
 }
 
+/* One that ends the process: what other threads are told is written meanwhile has to be. */
+bool
+entry_signal_begin(int sig)
+{
+	bool shut;
+
+	if (!sig || !entry_live()) /* 0 only asks */
+		return false;
+	shut = ends(sig);
+	if (shut)
+		life_shut(FLUSH_EXIT);
+	else
+		life_quiesce_all(FLUSH_EXIT);
+	return shut;
+}
+
 /* Blocked, such a signal ends the process as soon as it is let in, by a call or by a handler's return: nothing is
- * held any more. Whoever reads it instead, as signalfd(2) does, is told to end as a rule. */
+ * held any more; nor where it waits for another thread, which nobody can ask, or is on its way to one. Whoever
+ * reads it instead, as signalfd(2) does, is told to end as a rule. */
 long
-entry_signalled(int sig, long r)
+entry_signal_end(int sig, bool shut, bool ours, long r)
 {
 	int saved = errno;
 	sigset_t waits;
+	bool ending = ours || (shut && sigpending(&waits) == 0 &&
+			       sigismember(&waits, sig) == 1);
 
-	if (!r && sig && entry_live() && sigpending(&waits) == 0 &&
-	    sigismember(&waits, sig) == 1 && ends(sig))
-		life_shut(FLUSH_EXIT);
+	if (shut && (r || !ending))
+		life_open();
 	errno = saved;
 	return r;
-}
-
-static int
-sent(int sig, int r)
-{
-	return (int)entry_signalled(sig, r);
 }
 
 int
 raise(int sig)
 {
+	bool shut;
+
 	real_ready();
-	may_end(sig);
-	return sent(sig, real.raise(sig));
+	shut = entry_signal_begin(sig);
+	return (int)entry_signal_end(sig, shut, true, real.raise(sig));
 }
 
 int
@@ -79,27 +87,32 @@ gsignal(int sig)
 int
 kill(pid_t pid, int sig)
 {
+	bool shut;
+
 	real_ready();
-	if (pid <= 0 || is_self(pid)) /* a group, or everybody: we may be among them */
-		may_end(sig);
-	return sent(sig, real.kill(pid, sig));
+	/* a group, or everybody: we may be among them */
+	shut = (pid <= 0 || is_self(pid)) && entry_signal_begin(sig);
+	return (int)entry_signal_end(sig, shut, pid > 0, real.kill(pid, sig));
 }
 
 int
 killpg(pid_t group, int sig)
 {
+	bool shut;
+
 	real_ready();
-	may_end(sig);
-	return sent(sig, real.killpg(group, sig));
+	shut = entry_signal_begin(sig);
+	return (int)entry_signal_end(sig, shut, false, real.killpg(group, sig));
 }
 
 int
 tgkill(pid_t pid, pid_t tid, int sig)
 {
+	bool shut;
+
 	real_ready();
-	if (is_self(pid))
-		may_end(sig);
-	return sent(sig, real.tgkill(pid, tid, sig));
+	shut = is_self(pid) && entry_signal_begin(sig);
+	return (int)entry_signal_end(sig, shut, true, real.tgkill(pid, tid, sig));
 }
 
 bool entry_cancels;
@@ -121,33 +134,42 @@ pthread_cancel(pthread_t thread)
 int
 pthread_kill(pthread_t thread, int sig)
 {
+	bool shut;
+
 	real_ready();
-	may_end(sig);
-	return sent(sig, real.pthread_kill(thread, sig));
+	shut = entry_signal_begin(sig);
+	return (int)entry_signal_end(sig, shut, true, real.pthread_kill(thread, sig));
 }
 
 int
 sigqueue(pid_t pid, int sig, const union sigval value)
 {
+	bool shut;
+
 	real_ready();
-	if (is_self(pid))
-		may_end(sig);
-	return sent(sig, real.sigqueue(pid, sig, value));
+	shut = is_self(pid) && entry_signal_begin(sig);
+	return (int)entry_signal_end(sig, shut, true, real.sigqueue(pid, sig, value));
 }
 
 int
 pthread_sigqueue(pthread_t thread, int sig, const union sigval value)
 {
+	bool shut;
+
 	real_ready();
-	may_end(sig);
-	return sent(sig, real.pthread_sigqueue(thread, sig, value));
+	shut = entry_signal_begin(sig);
+	return (int)entry_signal_end(sig, shut, true,
+				     real.pthread_sigqueue(thread, sig, value));
 }
 
 /* Whose descriptor that is would have to be read in /proc. */
 int
 pidfd_send_signal(int pidfd, int sig, siginfo_t *info, unsigned flags)
 {
+	bool shut;
+
 	real_ready();
-	may_end(sig);
-	return sent(sig, real.pidfd_send_signal(pidfd, sig, info, flags));
+	shut = entry_signal_begin(sig);
+	return (int)entry_signal_end(sig, shut, false,
+				     real.pidfd_send_signal(pidfd, sig, info, flags));
 }

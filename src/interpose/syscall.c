@@ -267,13 +267,35 @@ signals(long nr, const long a[6])
 	return 0;
 }
 
+/* It is certainly for this process. */
+static bool
+to_us(long nr, const long a[6])
+{
+	switch (nr) {
+	case SYS_tkill:
+		return sys_tgkill(sys_getpid(), (int)a[0], 0) >= 0;
+	case SYS_tgkill:
+	case SYS_rt_sigqueueinfo:
+	case SYS_rt_tgsigqueueinfo:
+		return a[0] == sys_getpid();
+	}
+	return false;
+}
+
+static long
+send_signal(long nr, const long a[6])
+{
+	int sig = signals(nr, a);
+	bool shut = entry_signal_begin(sig);
+
+	return entry_signal_end(sig, shut, to_us(nr, a), native(nr, a));
+}
+
 /* What is said of a process or thread that ends, or of the number that a call returned. */
 
 static void
 ends(long nr, const long a[6])
 {
-	if (signals(nr, a))
-		life_quiesce_all(FLUSH_EXIT);
 	switch (nr) {
 	case SYS_exit:
 		if (entry_live())
@@ -323,7 +345,7 @@ made(long nr, const long a[6], long r)
 	case SYS_pidfd_getfd:
 		entry_made((int)r);
 	}
-	return entry_signalled(signals(nr, a), r);
+	return r;
 }
 
 /* Forks that libc's fork is not told of. Only those that go on with memory of their own can come
@@ -415,6 +437,8 @@ call(long nr, const long a[6])
 		return data(nr, a, s);
 	if (forks(nr, a))
 		return spawn_forked((pid_t)native(nr, a));
+	if (signals(nr, a))
+		return send_signal(nr, a);
 	if (changes_identity(nr))
 		return change_identity(nr, a);
 	if (sleeps(nr, a))

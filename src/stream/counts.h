@@ -47,12 +47,13 @@ count_native_quick(struct stream *s, enum dir dir, uint64_t went, bool alone)
 	struct record *rec = __atomic_load_n(&s->rec, __ATOMIC_RELAXED);
 	struct tally *tally;
 
-	/* The tally after the record: where a handler has forked since somebody looked, and this is
-	 * the child, there is none; where there is one, so was the record. */
+	/* The tally after the record: where a handler has forked since, and this is the child, there is
+	 * none. Where it had forked before, it may have used another stream since, and there is a tally,
+	 * but no record. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	tally = self.tally;
 	/* The kernel moves less than 2 GiB at a time: read(2), write(2). */
-	if (__builtin_expect(!tally || (uint32_t)went > rec->chunk[dir], 0))
+	if (__builtin_expect(!tally || !rec || (uint32_t)went > rec->chunk[dir], 0))
 		return false;
 	count_add_theirs(&rec->flow[dir].native_calls, 1, alone);
 	count_add_theirs(&rec->flow[dir].native_bytes, went, alone);
@@ -111,7 +112,7 @@ count_answered(struct stream *s, enum dir dir, uint64_t bytes)
 }
 
 /* The same of no more bytes than the first bound of the histogram, without a call. False: self.tally
- * is not there, and nothing was counted. */
+ * or the record is not there, and nothing was counted. */
 static inline __attribute__((always_inline)) bool
 count_answered_quick(struct stream *s, enum dir dir, uint64_t bytes)
 {
@@ -122,7 +123,7 @@ count_answered_quick(struct stream *s, enum dir dir, uint64_t bytes)
 	/* As in count_native_quick(). */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	tally = self.tally;
-	if (__builtin_expect(!tally, 0))
+	if (__builtin_expect(!tally || !rec, 0))
 		return false;
 	count_add_own(&rec->flow[dir].held_calls, 1);
 	count_add_own(&rec->flow[dir].held_bytes, bytes);

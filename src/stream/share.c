@@ -328,6 +328,9 @@ leave_to_children(struct stream *s, uint32_t walk)
 	uint64_t cookie = relaxed(stream_cold(s)->cookie);
 	struct heir *heir = heir_make(s->fd);
 
+	/* Its other end may have been accepted since. */
+	if (heir && cookie && heir->cookie == cookie)
+		heir->other = relaxed(stream_cold(s)->other);
 	if (!heir || !cookie || heir->cookie == cookie ||
 	    stream_record(s) == &stream_uncounted)
 		return;
@@ -355,7 +358,8 @@ walk_streams(uint32_t born, uint32_t after)
 		for (int j = 0; relaxed(stream_leaf[i]) && j < LEAF_LEN; j++) {
 			struct stream *s = &stream_leaf[i][j];
 
-			if (relaxed(s->state) != STATE_OPEN || share_counted(s))
+			if (relaxed(s->state) != STATE_OPEN ||
+			    (share_counted(s) && !relaxed(stream_cold(s)->other)))
 				continue;
 			section_enter(s);
 			if (relaxed(s->state) == STATE_OPEN)

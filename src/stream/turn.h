@@ -93,7 +93,11 @@ static inline void
 turn_slept(void)
 {
 	self.turn++;
-	self.wrote = turn_owes();
+	/* In this order: a handler may hold between the two. */
+	self.wrote = false;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (__builtin_expect(turn_owes(), 0))
+		self.wrote = true;
 }
 
 /* Before a sleep on a condition variable or semaphore: as turn_flush() and turn_slept(), but the
