@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -42,6 +43,15 @@ handler_writes_and_exits(int sig)
 	(void)sig;
 	put(stream, "handler;");
 	_exit(5);
+}
+
+static void
+handler_writes(int sig)
+{
+	(void)sig;
+	put(stream, "a;");
+	put(stream, "b;");
+	put(stream, "c;");
 }
 
 static void
@@ -146,6 +156,8 @@ end_call(int fd, char **args)
 	stream = fd;
 	if (args[1] && !strcmp(args[1], "caught"))
 		signal(SIGABRT, handler_writes_and_exits);
+	if (args[1] && !strcmp(args[1], "writes"))
+		signal(SIGABRT, handler_writes);
 	if (args[1] && !strcmp(args[1], "atexit"))
 		atexit(write_late);
 	if (args[1] && !strcmp(args[1], "at_quick_exit"))
@@ -182,6 +194,50 @@ end_pending(int fd, char **args)
 		ppoll(&p, 1, &second, &before);
 	else
 		sigprocmask(SIG_SETMASK, &before, NULL);
+	return 1;
+}
+
+static atomic_int other; /* the thread's number, 0 when it is to let the signal in */
+
+static void *
+lets_it_in(void *set)
+{
+	other = gettid();
+	while (other)
+		;
+	pthread_sigmask(SIG_UNBLOCK, set, NULL);
+	return NULL;
+}
+
+/* elsewhere HOW: to another thread that blocks it, and lets it in after more was written. */
+static int
+end_elsewhere(int fd, char **args)
+{
+	const union sigval value = { .sival_int = 1 };
+	pthread_t thread;
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	pthread_create(&thread, NULL, lets_it_in, &set);
+	while (!other)
+		;
+	if (!strcmp(args[0], "pthread_kill"))
+		pthread_kill(thread, SIGTERM);
+	if (!strcmp(args[0], "pthread_sigqueue"))
+		pthread_sigqueue(thread, SIGTERM, value);
+	if (!strcmp(args[0], "tgkill"))
+		tgkill(getpid(), other, SIGTERM);
+	if (!strcmp(args[0], "syscall-tgkill"))
+		syscall(SYS_tgkill, getpid(), other, SIGTERM);
+	put(fd, "4;");
+	put(fd, "5;");
+	put(fd, "6;");
+	other = 0;
+	/* No call that flushes. */
+	while (!other)
+		raw_call(SYS_pause, 0, 0, 0, 0, 0);
 	return 1;
 }
 
@@ -261,6 +317,7 @@ const struct command end_commands[] = {
 	{ "end", end_call, TURN },
 	{ "die", end_die, TURN },
 	{ "pending", end_pending, TURN },
+	{ "elsewhere", end_elsewhere, TURN },
 	{ "handled", end_handled, TURN },
 	{ "alarm", end_alarm, TURN },
 	{ "thread", end_thread, TURN },

@@ -332,6 +332,22 @@ error_far(int unused, char **args)
 	return 0;
 }
 
+/* Rights whose length says more than the message has; behind it is nothing. */
+static long
+rights_beyond_their_message(int fd)
+{
+	char *pages = mmap(NULL, 8192, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct cmsghdr *rights = (struct cmsghdr *)(pages + 4096 - 64);
+	struct msghdr msg = { .msg_control = rights, .msg_controllen = 64 };
+
+	munmap(pages + 4096, 4096);
+	rights->cmsg_level = SOL_SOCKET;
+	rights->cmsg_type = SCM_RIGHTS;
+	rights->cmsg_len = 1 << 20;
+	return sendmsg(fd, &msg, 0);
+}
+
 /* Memory that may not be read, handed to calls that are answered by the kernel alone. */
 static int
 error_nowhere(int fd, char **args)
@@ -348,6 +364,7 @@ error_nowhere(int fd, char **args)
 	result("sendmmsg inet", sendmmsg(inet, page, 1, 0));
 	result("sendmmsg unix", sendmmsg(un[0], page, 1, 0));
 	result("rights", sendmsg(un[0], &rights, 0));
+	result("rights too long", rights_beyond_their_message(un[0]));
 	put(fd, "5;");
 	result("raw sendmsg", syscall(SYS_sendmsg, fd, page, 0));
 	result("raw recvmsg", syscall(SYS_recvmsg, fd, page, MSG_DONTWAIT));

@@ -22,6 +22,14 @@
 			.flags = MAY_SKIP \
 	}
 
+/* To another thread that blocks it; the keeper shall not come before. */
+#define ELSEWHERE(name, by) \
+	{ \
+		"held_bytes_arrive_before_" name "_of_a_thread_that_blocks_it", \
+			"elsewhere " by, PREFIX "4;5;6;", "", KILLED(SIGTERM), \
+			.env = { "STREAM_FLUSH_DELAY_US=1000000" } \
+	}
+
 static const struct scenario scenarios[] = {
 	{ "held_bytes_arrive_when_main_returns", "return", PREFIX, "", EXITED(3) },
 	{ "held_bytes_arrive_at_exit", "end exit", PREFIX, "", EXITED(3) },
@@ -39,6 +47,10 @@ static const struct scenario scenarios[] = {
 	{ "held_bytes_arrive_before_abort", "end abort", PREFIX, "", KILLED(SIGABRT) },
 	{ "a_handler_of_abort_writes_behind_held_bytes", "end abort caught",
 	  PREFIX "handler;", "", EXITED(5) },
+	{ "what_a_handler_of_abort_writes_arrives", "end abort writes", PREFIX "a;b;c;",
+	  "", KILLED(SIGABRT) },
+	{ "what_a_handler_of_an_assertion_s_abort_writes_arrives", "end assert writes",
+	  PREFIX "a;b;c;", "", KILLED(SIGABRT) },
 	{ "held_bytes_arrive_before_a_failed_assertion", "end assert", PREFIX, "",
 	  KILLED(SIGABRT) },
 	{ "held_bytes_arrive_before_a_failed_assert_perror", "end assert-perror",
@@ -89,6 +101,10 @@ static const struct scenario scenarios[] = {
 	PENDING("syscall_pidfd_send_signal", "syscall-pidfd", ""),
 	PENDING("syscall_rt_sigqueueinfo", "syscall-sigqueue", ""),
 	PENDING("syscall_rt_tgsigqueueinfo", "syscall-tgsigqueue", ""),
+	ELSEWHERE("pthread_kill", "pthread_kill"),
+	ELSEWHERE("pthread_sigqueue", "pthread_sigqueue"),
+	ELSEWHERE("tgkill", "tgkill"),
+	ELSEWHERE("syscall_tgkill", "syscall-tgkill"),
 	{ "held_bytes_arrive_when_a_handler_exits", "handled raise" TERM, PREFIX, "",
 	  EXITED(5) },
 	{ "a_handler_writes_behind_held_bytes_and_exits", "handled kill" TERM " writes",
