@@ -16,8 +16,8 @@ from way import free_port, worst
 SERVER = """
     bin=$1 port=$2; shift 2
     PATH=$bin:$PATH; export PATH PGPORT=$port PGUSER=weir PGDATABASE=postgres
-    initdb -D data -U weir -A trust -E UTF8 --no-locale -N >initdb || exit 1
-    postgres -D data -c listen_addresses=127.0.0.1 -c unix_socket_directories="$PWD" \\
+    initdb -D cluster -U weir -A trust -E UTF8 --no-locale -N >initdb || exit 1
+    postgres -D cluster -c listen_addresses=127.0.0.1 -c unix_socket_directories="$PWD" \\
         -c fsync=off -c max_prepared_transactions=10 >server 2>&1 &
     until psql -h "$PWD" -X -c 'select 1' >/dev/null 2>&1; do
         kill -0 $! || exit 1
