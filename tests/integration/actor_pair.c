@@ -25,6 +25,19 @@ union address {
 	struct sockaddr_un un;
 };
 
+static bool forks_between; /* connect and accept */
+
+/* The child has one end: the other is yet to be accepted. */
+static void
+fork_and_wait(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(0);
+	waitpid(pid, NULL, 0);
+}
+
 /* Connects to the listener, which it closes. */
 static int
 meet_at(int ends[2], int listener, const union address *address, socklen_t len)
@@ -34,6 +47,8 @@ meet_at(int ends[2], int listener, const union address *address, socklen_t len)
 	ends[0] = socket(family, SOCK_STREAM, 0);
 	if (connect(ends[0], &address->any, len) < 0)
 		return -1;
+	if (forks_between)
+		fork_and_wait();
 	ends[1] = accept(listener, NULL, NULL);
 	for (int i = 0; i < 2 && family == AF_INET; i++)
 		setsockopt(ends[i], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -235,7 +250,8 @@ first_of_the_other(const int ends[2], const char *how)
 	}
 }
 
-/* pair-forked KIND [HOW]: in a child that has got both ends, and has them alone. */
+/* pair-forked KIND [HOW [again]]: in a child that has got both ends, and has them alone; again: a
+ * child before it, made before the connection was accepted, has had one of them. */
 static int
 pair_forked(int unused, char **args)
 {
@@ -244,6 +260,7 @@ pair_forked(int unused, char **args)
 	pid_t pid;
 
 	(void)unused;
+	forks_between = args[1] && args[2];
 	if (both_ends(args[0], ends) < 0 || pipe2(closed, O_CLOEXEC) < 0)
 		return 1;
 	pid = fork();

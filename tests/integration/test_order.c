@@ -30,6 +30,12 @@
 			"pair-forked " kind " " how, .kinds = BIT(NO_STREAM), \
 						     .flags = NO_GREETING \
 	}
+#define SECOND(kind, how) \
+	{ \
+		"in_a_second_child_that_begins_with_" how "_" kind, \
+			"pair-forked " kind " " how " again", .kinds = BIT(NO_STREAM), \
+							      .flags = NO_GREETING \
+	}
 #define ENDED(kind, how) \
 	{ \
 		"the_other_end_by_" how "_" kind, "pair-ends " kind " " how, \
@@ -80,6 +86,11 @@ static const struct scenario scenarios[] = {
 	HEIR("socketpair", "dup"),
 	HEIR("tcp", "FIONREAD"),
 	HEIR("tcp", "dup"),
+	SECOND("unix", "FIONREAD"),
+	SECOND("unix", "dup"),
+	SECOND("unix", "close"),
+	SECOND("tcp", "FIONREAD"),
+	SECOND("tcp", "dup"),
 	WITHIN("mixed"),
 	ENDED("socketpair", "close"),
 	ENDED("unix", "close"),
