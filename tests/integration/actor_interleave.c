@@ -1,24 +1,28 @@
 /* What one thread does between any two instructions of another: the first is stepped by the processor's
  * trap flag, and at the k-th instruction waits until the second has done its part; or for a while, as the
- * second may be waiting for what the first has. Elsewhere than on x86-64 one comes after the other. */
+ * second may be waiting for what the first has. Or what a handler does between any two instructions of what
+ * it interrupts. Elsewhere than on x86-64 one comes after the other. */
 #include "actor.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 enum { TRAP_FLAG = 0x100, WAIT_NS = 3000000 };
 
-/* Of each call its last instructions, where it leaves what it was about. */
+/* Of a close or a send its last instructions, where it leaves what it was about. */
 enum { LAST = 60, MOST = 100000, ROUNDS = 5 };
 
 /* The table leaves out what is 0. */
@@ -30,6 +34,7 @@ struct race {
 	/* What the second does when the first is about to read in the kernel: then all instructions
 	 * from there on are tried. */
 	void (*at_read)(void);
+	bool handled; /* the handler does what comes between, at any instruction */
 };
 
 static const struct race *race;
@@ -80,6 +85,17 @@ other_thread(void *unused)
 	return unused;
 }
 
+static void
+do_between(void)
+{
+	if (race->handled) {
+		race->between();
+	} else {
+		ask_other(race->between);
+		await_other(WAIT_NS);
+	}
+}
+
 #ifdef __x86_64__
 /* The next instruction is the system call by which it reads. */
 static bool
@@ -110,8 +126,7 @@ on_trap(int sig, siginfo_t *info, void *context)
 	if (--countdown > 0)
 		return;
 	uc->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
-	ask_other(race->between);
-	await_other(WAIT_NS);
+	do_between();
 }
 
 static void
@@ -152,13 +167,20 @@ dial(void)
 	return high;
 }
 
+/* "b;" is held. */
 static void
-begin_close(void)
+begin_stream(void)
 {
 	peer = dial();
 	stream = accept(listener, NULL, NULL);
 	put(stream, "a;");
 	put(stream, "b;");
+}
+
+static void
+begin_close(void)
+{
+	begin_stream();
 	other_peer = dial();
 }
 
@@ -195,12 +217,18 @@ do_close_unknown(void)
 }
 
 static void
+put_three(int fd)
+{
+	put(fd, "1;");
+	put(fd, "2;");
+	put(fd, "3;");
+}
+
+static void
 accept_and_write(void)
 {
 	accepted = accept(listener, NULL, NULL);
-	put(accepted, "1;");
-	put(accepted, "2;");
-	put(accepted, "3;");
+	put_three(accepted);
 }
 
 /* What has come on a peer, all of which has been sent. */
@@ -285,10 +313,7 @@ check_read(void)
 static void
 begin_send(void)
 {
-	peer = dial();
-	stream = accept(listener, NULL, NULL);
-	put(stream, "a;");
-	put(stream, "b;");
+	begin_stream();
 	usleep(1); /* nothing is held, and more is expected */
 }
 
@@ -311,6 +336,38 @@ check_sent(void)
 	check(peer, taken ? "a;b;1;" : "a;b;");
 }
 
+/* ---- a handler writes, and the next sleep is to send what is held ---- */
+
+/* Nothing is held any more when the sleep begins, so that it has the same few instructions each time. */
+static void
+begin_sleep(void)
+{
+	int unsent;
+
+	begin_stream();
+	ioctl(stream, SIOCOUTQ, &unsent);
+}
+
+static void
+do_sleep(void)
+{
+	nanosleep(&(struct timespec){ .tv_nsec = 1 }, NULL);
+}
+
+static void
+write_three(void)
+{
+	put_three(stream);
+}
+
+static void
+check_slept(void)
+{
+	do_sleep();
+	check(peer, "a;b;1;2;3;");
+	close(stream);
+}
+
 static const struct race races[] = {
 	{ "close", begin_close, do_close, accept_and_write, check_both },
 	{ "fclose", begin_fclose, do_fclose, accept_and_write, check_accepted },
@@ -320,6 +377,7 @@ static const struct race races[] = {
 	{ "recv", begin_read, do_recv, accept_and_write, check_read, do_close },
 	{ "recvmsg", begin_read, do_recvmsg, accept_and_write, check_read, do_close },
 	{ "shutdown", begin_send, do_send, shut, check_sent },
+	{ "sleep", begin_sleep, do_sleep, write_three, check_slept, .handled = true },
 };
 
 /* Whether there was such an instruction. */
@@ -339,8 +397,9 @@ race_at(long instruction)
 	if (unread)
 		race->at_read();
 	if (!met)
-		ask_other(race->between);
-	await_other(INT64_MAX);
+		do_between();
+	if (!race->handled)
+		await_other(INT64_MAX);
 	race->after();
 	return met;
 }
@@ -352,6 +411,7 @@ interleave(int unused, char **args)
 	struct sigaction action = { .sa_sigaction = on_trap, .sa_flags = SA_SIGINFO };
 	socklen_t len = sizeof address;
 	pthread_t thread;
+	long from;
 
 	(void)unused;
 	for (size_t i = 0; i < sizeof races / sizeof *races; i++)
@@ -373,8 +433,8 @@ interleave(int unused, char **args)
 	/* The first ones bind what they call, and teach the library what to expect. */
 	for (int i = 0; i < ROUNDS; i++)
 		race_at(MOST);
-	for (long k = passed > LAST && !race->at_read ? passed - LAST : 1; race_at(k);
-	     k++)
+	from = race->at_read || race->handled || passed <= LAST ? 1 : passed - LAST;
+	for (long k = from; race_at(k); k++)
 		;
 	say("over");
 	return 0;

@@ -67,6 +67,10 @@ static const struct scenario scenarios[] = {
 	SIGNAL("send-other"),
 	{ "a_handler_s_bytes_are_out_during_the_next_sleep", "sleep handled",
 	  PREFIX "4;5;", .early = PREFIX "4;5;", .flags = IN_TIME | WAKE_SIGNAL },
+	/* Stepped by instructions, of which sanitizers add many. */
+	{ "what_a_handler_holds_as_a_sleep_begins_is_out_during_the_next",
+	  "interleave sleep", NULL, "over\n", .kinds = BIT(NO_STREAM),
+	  .flags = NO_GREETING | PLAIN_BUILD },
 	STDIN("read-pipe"),
 	STDIN("readv-pipe"),
 	SIGNAL("read-event"),
