@@ -1,6 +1,7 @@
 /* A signal handler forks in the middle of writes and reads, and the interrupted call goes on in
- * both processes. Round after round on a stream of its own, for a fork ends what the library does
- * to the streams that were there. What came is judged here: it says "sound" or what is wrong. */
+ * both processes; in some children the handler has used the same stream before, or another one.
+ * Round after round on a stream of its own, for a fork ends what the library does to the streams
+ * that were there. What came is judged here: it says "sound" or what is wrong. */
 #include "actor.h"
 
 #include <arpa/inet.h>
@@ -19,9 +20,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { RECORD = 8, MOST = 1 << 17, ROUNDS = 200, AFTER = 20, AHEAD = 8192 };
+enum { RECORD = 8, MOST = 1 << 17, ROUNDS = 200, AFTER = 20, AHEAD = 8192, OTHERS = 5 };
 
-static int stream, peer;
+static int stream, peer, other[2];
 static volatile sig_atomic_t forked, in_child;
 static volatile int child_status;
 static const char *kind;
@@ -74,6 +75,19 @@ make_child(void)
 	return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
 }
 
+/* The library gives a child figures of its own as it first uses a stream: so it has some when it
+ * comes back to a call that began without. */
+static void
+use_another(void)
+{
+	char record[RECORD];
+
+	for (int i = 0; i < OTHERS; i++)
+		if (write(other[0], "another;", RECORD) != RECORD ||
+		    read(other[1], record, RECORD) != RECORD)
+			result("another", -1);
+}
+
 /* The parent waits: so what the child does comes before the rest of the interrupted call. */
 static void
 fork_here(int sig)
@@ -86,6 +100,8 @@ fork_here(int sig)
 		in_child = 1;
 		if (!child_read && round_nr % 3 == 0)
 			write_record('h', 0);
+		if (round_nr % 3 == 1)
+			use_another();
 	} else {
 		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 			;
@@ -305,6 +321,8 @@ each_round(int (*run)(void), char **args)
 
 	kind = args[0];
 	sigaction(SIGALRM, &action, NULL);
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, other) < 0)
+		result("socketpair", -1);
 	for (round_nr = 0; round_nr < ROUNDS; round_nr++)
 		if (run())
 			return 1;
