@@ -16,6 +16,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -41,7 +42,7 @@ static const struct race *race;
 static struct sockaddr_in address;
 static int listener, stream, peer, accepted, other_peer, file;
 static FILE *stdio_file;
-static bool taken; /* what was sent while the other shut the stream */
+static bool taken; /* what was sent or asked for meanwhile */
 
 static long countdown, passed; /* instructions */
 static bool unread;            /* at_read is yet to be done */
@@ -368,6 +369,104 @@ check_slept(void)
 	close(stream);
 }
 
+/* ---- a handler forks, and the child uses another stream before it goes on ---- */
+
+static int others[2];
+static bool in_child;
+static int child_status;
+
+static void
+begin_pairs(void)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0 ||
+	    socketpair(AF_UNIX, SOCK_STREAM, 0, others) < 0)
+		result("socketpair", -1);
+	stream = pair[0];
+	peer = pair[1];
+}
+
+/* What is written next is held. */
+static void
+begin_append(void)
+{
+	begin_pairs();
+	put_three(stream);
+}
+
+static void
+exchange(int from, int to)
+{
+	char byte;
+
+	put(from, "x");
+	read(to, &byte, 1);
+}
+
+/* What is written next is sent at once, as an answer of one piece. */
+static void
+begin_answer(void)
+{
+	begin_pairs();
+	exchange(peer, stream);
+	exchange(stream, peer);
+	exchange(peer, stream);
+}
+
+/* What is read next has been read ahead. */
+static void
+begin_take(void)
+{
+	char bytes[2];
+
+	begin_pairs();
+	for (int i = 0; i < 5; i++)
+		raw_call(SYS_write, peer, (long)"1;2;3;", 6, 0, 0);
+	for (int i = 0; i < 3; i++)
+		read(stream, bytes, sizeof bytes);
+}
+
+static void
+do_write(void)
+{
+	taken = write(stream, "4;", 2) == 2;
+}
+
+static void
+do_take(void)
+{
+	char bytes[2];
+
+	taken = read(stream, bytes, sizeof bytes) == sizeof bytes;
+}
+
+static void
+fork_and_use(void)
+{
+	pid_t pid = fork();
+
+	in_child = pid == 0;
+	for (int i = 0; i < 5 && in_child; i++)
+		exchange(others[0], others[1]);
+	if (!in_child)
+		waitpid(pid, &child_status, 0);
+}
+
+static void
+check_forked(void)
+{
+	if (in_child)
+		_exit(!taken);
+	if (!taken || child_status)
+		say("at instruction %ld: %d, in the child %d", passed, taken,
+		    child_status);
+	for (int i = 0; i < 2; i++)
+		close(others[i]);
+	close(stream);
+	close(peer);
+}
+
 static const struct race races[] = {
 	{ "close", begin_close, do_close, accept_and_write, check_both },
 	{ "fclose", begin_fclose, do_fclose, accept_and_write, check_accepted },
@@ -378,6 +477,12 @@ static const struct race races[] = {
 	{ "recvmsg", begin_read, do_recvmsg, accept_and_write, check_read, do_close },
 	{ "shutdown", begin_send, do_send, shut, check_sent },
 	{ "sleep", begin_sleep, do_sleep, write_three, check_slept, .handled = true },
+	{ "fork-append", begin_append, do_write, fork_and_use, check_forked,
+	  .handled = true },
+	{ "fork-answer", begin_answer, do_write, fork_and_use, check_forked,
+	  .handled = true },
+	{ "fork-take", begin_take, do_take, fork_and_use, check_forked,
+	  .handled = true },
 };
 
 /* Whether there was such an instruction. */

@@ -11,10 +11,21 @@
 			.env = { "STREAM_TEST=eager" } \
 	}
 
+/* At each instruction; sanitizers add many. */
+#define STEPPED(what, race) \
+	{ \
+		"a_handler_s_child_uses_another_stream_in_" what, "interleave " race, \
+			"", "over\n", .kinds = BIT(NO_STREAM), \
+				      .flags = NO_GREETING | PLAIN_BUILD \
+	}
+
 static const struct scenario scenarios[] = {
 	FORKS("fork"),
 	FORKS("_Fork"),
 	FORKS("syscall-clone"),
+	STEPPED("a_write_that_is_held", "fork-append"),
+	STEPPED("a_write_that_is_sent", "fork-answer"),
+	STEPPED("a_read_of_what_was_read_ahead", "fork-take"),
 };
 
 int
