@@ -47,13 +47,12 @@ count_native_quick(struct stream *s, enum dir dir, uint64_t went, bool alone)
 	struct record *rec = __atomic_load_n(&s->rec, __ATOMIC_RELAXED);
 	struct tally *tally;
 
-	/* The tally after the record: where a handler has forked since, and this is the child, there is
-	 * none. Where it had forked before, it may have used another stream since, and there is a tally,
-	 * but no record. */
+	/* Both after the record: where a handler has forked, and this is the child, there is no tally; or, if
+	 * it has used another stream since, there is one, but a record is not, and nothing is uncut. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	tally = self.tally;
 	/* The kernel moves less than 2 GiB at a time: read(2), write(2). */
-	if (__builtin_expect(!tally || !rec || (uint32_t)went > rec->chunk[dir], 0))
+	if (__builtin_expect(!tally || (uint32_t)went >= quick(s->uncut[dir]), 0))
 		return false;
 	count_add_theirs(&rec->flow[dir].native_calls, 1, alone);
 	count_add_theirs(&rec->flow[dir].native_bytes, went, alone);

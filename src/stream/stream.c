@@ -82,6 +82,8 @@ wipe(struct stream *s, enum state state)
 	relaxed_set(s->unborrowable, 0);
 	relaxed_set(s->skip, 0);
 	relaxed_set(s->backoff, 0);
+	relaxed_set(s->uncut[RECEIVED], 0);
+	relaxed_set(s->uncut[SENT], 0);
 	s->more = 0;
 	s->small = 0;
 	relaxed_set(s->mode, MODE_MANAGED);
@@ -154,6 +156,8 @@ stream_begin(struct stream *s, enum role role)
 			received ? config->request_chunk : config->response_chunk;
 		rec->chunk[SENT] =
 			received ? config->response_chunk : config->request_chunk;
+		relaxed_set(s->uncut[RECEIVED], rec->chunk[RECEIVED] + 1);
+		relaxed_set(s->uncut[SENT], rec->chunk[SENT] + 1);
 		if (!config->request_chunk && !config->response_chunk)
 			relaxed_set(s->mode, MODE_OBSERVED);
 		if (config->delay_us && config->pool_max)

@@ -110,6 +110,8 @@ struct stream {
 	uint8_t unborrowable; /* A: reads are left alone for good */
 	uint8_t role;         /* C: enum role */
 	uint32_t open; /* L: stream_open() of its number while the state is STATE_OPEN, else 0 */
+	uint32_t uncut[2]; /* C: by direction: fewer bytes are no more than a chunk of its record; 0: it has
+			    * none */
 } __attribute__((aligned(64)));
 _Static_assert(offsetof(struct stream, r) == 64 && sizeof(struct stream) == 128,
 	       "one cache line a half");
