@@ -18,6 +18,22 @@ polled(const struct pollfd *fds, nfds_t nr, int r)
 	return r;
 }
 
+/*
+ * Where a read went past the urgent mark, but what it took is not settled, the kernel still tells of
+ * urgent data. True: it does, and by now all is settled; look again.
+ */
+static bool
+polled_urgent(const struct pollfd *fds, nfds_t nr, int r)
+{
+	bool any = false;
+
+	for (nfds_t i = 0; r > 0 && turn_owes() && i < nr; i++)
+		any |= (fds[i].revents & POLLPRI) != 0;
+	if (any)
+		turn_flush();
+	return any;
+}
+
 static __attribute__((noinline)) int
 poll_owing(struct pollfd *fds, nfds_t nr, int timeout)
 {
@@ -26,10 +42,14 @@ poll_owing(struct pollfd *fds, nfds_t nr, int timeout)
 
 	if (entry_wait(&w, !timeout)) {
 		r = real.poll(fds, nr, 0);
+		if (polled_urgent(fds, nr, r))
+			r = real.poll(fds, nr, 0);
 		if (wait_looked(r))
 			return polled(fds, nr, r);
 	}
 	r = real.poll(fds, nr, timeout);
+	if (!timeout && polled_urgent(fds, nr, r))
+		r = real.poll(fds, nr, timeout);
 	wait_end(&w, r);
 	return polled(fds, nr, r);
 }
@@ -66,10 +86,14 @@ ppoll(struct pollfd *fds, nfds_t nr, const struct timespec *timeout,
 		return real.ppoll(fds, nr, timeout, mask);
 	if (entry_wait(&w, is_zero(timeout))) {
 		r = real.ppoll(fds, nr, &no_time, mask);
+		if (polled_urgent(fds, nr, r))
+			r = real.ppoll(fds, nr, &no_time, mask);
 		if (wait_looked(r))
 			return polled(fds, nr, r);
 	}
 	r = real.ppoll(fds, nr, timeout, mask);
+	if (is_zero(timeout) && polled_urgent(fds, nr, r))
+		r = real.ppoll(fds, nr, timeout, mask);
 	wait_end(&w, r);
 	return polled(fds, nr, r);
 }
@@ -91,14 +115,30 @@ copy_set(fd_set *copy, const fd_set *set, int nr)
 	return copy;
 }
 
+static bool
+selected_urgent(int nr, const fd_set *except, int r)
+{
+	bool any = false;
+
+	for (int fd = 0; r > 0 && except && turn_owes() && fd < nr; fd++)
+		any |= FD_ISSET(fd, except);
+	if (any)
+		turn_flush();
+	return any;
+}
+
 static int
 look_select(int nr, fd_set *in, fd_set *out, fd_set *except, const sigset_t *mask)
 {
 	struct sets sets;
+	bool again = false;
 	int r;
 
-	r = real.pselect(nr, copy_set(&sets.in, in, nr), copy_set(&sets.out, out, nr),
-			 copy_set(&sets.except, except, nr), &no_time, mask);
+	do
+		r = real.pselect(nr, copy_set(&sets.in, in, nr),
+				 copy_set(&sets.out, out, nr),
+				 copy_set(&sets.except, except, nr), &no_time, mask);
+	while (!again && (again = selected_urgent(nr, except ? &sets.except : NULL, r)));
 	if (r > 0) {
 		copy_set(in, in ? &sets.in : NULL, nr);
 		copy_set(out, out ? &sets.out : NULL, nr);
@@ -137,7 +177,7 @@ select_owing(int nr, fd_set *in, fd_set *out, fd_set *except, struct timeval *ti
 	int r;
 
 	real_ready();
-	if (entry_wait(&w, zero) &&
+	if ((entry_wait(&w, zero) || (zero && except)) &&
 	    looked_select(nr, (fd_set *[]){ in, out, except }, NULL, &r))
 		return selected(nr, out, r);
 	r = real.select(nr, in, out, except, timeout);
@@ -166,12 +206,24 @@ pselect(int nr, fd_set *in, fd_set *out, fd_set *except, const struct timespec *
 	if (!stall_any() && entry_wait_free(is_zero(timeout)))
 		return real.pselect(nr, in, out, except, timeout, mask);
 	real_ready();
-	if (entry_wait(&w, is_zero(timeout)) &&
+	if ((entry_wait(&w, is_zero(timeout)) || (is_zero(timeout) && except)) &&
 	    looked_select(nr, (fd_set *[]){ in, out, except }, mask, &r))
 		return selected(nr, out, r);
 	r = real.pselect(nr, in, out, except, timeout, mask);
 	wait_end(&w, r);
 	return selected(nr, out, r);
+}
+
+/* An event does not say of which descriptor it is: where one asks for urgent data, all is settled before
+ * the look. In ordinary memory: a child has the instances, too. */
+static bool urgent_waits; /* A */
+
+static bool
+epoll_looks(struct wait *w, bool zero)
+{
+	if (relaxed(urgent_waits))
+		turn_flush();
+	return entry_wait(w, zero);
 }
 
 static __attribute__((noinline)) int
@@ -181,7 +233,7 @@ epoll_wait_owing(int ep, struct epoll_event *events, int max, int timeout)
 	int r;
 
 	real_ready();
-	if (entry_wait(&w, !timeout)) {
+	if (epoll_looks(&w, !timeout)) {
 		r = real.epoll_wait(ep, events, max, 0);
 		if (wait_looked(r))
 			return r;
@@ -209,7 +261,7 @@ epoll_pwait(int ep, struct epoll_event *events, int max, int timeout,
 	if (entry_wait_free(!timeout))
 		return real.epoll_pwait(ep, events, max, timeout, mask);
 	real_ready();
-	if (entry_wait(&w, !timeout)) {
+	if (epoll_looks(&w, !timeout)) {
 		r = real.epoll_pwait(ep, events, max, 0, mask);
 		if (wait_looked(r))
 			return r;
@@ -229,7 +281,7 @@ epoll_pwait2(int ep, struct epoll_event *events, int max,
 	if (entry_wait_free(is_zero(timeout)))
 		return real.epoll_pwait2(ep, events, max, timeout, mask);
 	real_ready();
-	if (entry_wait(&w, is_zero(timeout))) {
+	if (epoll_looks(&w, is_zero(timeout))) {
 		r = real.epoll_pwait2(ep, events, max, &no_time, mask);
 		if (wait_looked(r))
 			return r;
@@ -242,6 +294,11 @@ epoll_pwait2(int ep, struct epoll_event *events, int max,
 int
 epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
 {
+	int r;
+
 	real_ready();
-	return real.epoll_ctl(ep, op, fd, event);
+	r = real.epoll_ctl(ep, op, fd, event);
+	if (r == 0 && op != EPOLL_CTL_DEL && event->events & EPOLLPRI)
+		relaxed_set(urgent_waits, true);
+	return r;
 }
