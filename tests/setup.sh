@@ -18,7 +18,7 @@ build_packages=("${tool_packages[@]}" libcmocka-dev libjansson-dev libmicrohttpd
 demo_packages=("${tool_packages[@]}" curl python3 strace)
 test_packages=(
 	"${build_packages[@]}" "${demo_packages[@]}"
-	apache2 apache2-utils bash-completion bind9 bind9-dnsutils
+	apache2 apache2-utils bash-completion bind9 bind9-dnsutils catatonit
 	chromium chromium-driver clang clang-format clang-tidy cppcheck
 	debhelper dovecot-imapd erlang-inets git gnuplot-nox haproxy iproute2 ldap-utils lftp libapache2-mod-php
 	libclang-rt-dev libecj-java libfaketime libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4
