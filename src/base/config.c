@@ -60,7 +60,7 @@ static const struct variable {
 	{ "STREAM_PROGRAMS", "*", GLOBS, the_config.programs, 0, 0,
 	  "list of at most 511 bytes" },
 	{ "STREAM_ENABLED", "1", SWITCH, &the_config.enabled, 0, 0, "switch" },
-	{ "STREAM_TEST", "", TESTS, NULL, 0, 0, "list of eager, count" },
+	{ "STREAM_TEST", "", TESTS, NULL, 0, 0, "list of eager, count, direct" },
 };
 
 /* ---- values ---- */
@@ -197,7 +197,7 @@ parse_place(const char *value, char *out)
 static bool
 parse_tests(const char *value)
 {
-	bool eager = false, count = false;
+	bool eager = false, count = false, direct = false;
 
 	while (*value != '\0') {
 		size_t len = strcspn(value, ",");
@@ -206,12 +206,15 @@ parse_tests(const char *value)
 			eager = true;
 		else if (len == 5 && strncmp(value, "count", len) == 0)
 			count = true;
+		else if (len == 6 && strncmp(value, "direct", len) == 0)
+			direct = true;
 		else
 			return false;
 		value += len + (value[len] == ',');
 	}
 	the_config.test_eager = eager;
 	the_config.test_count = count;
+	the_config.test_direct = direct;
 	return true;
 }
 

@@ -61,9 +61,16 @@ struct self {
 	 * Two: a proxy's calls name its two streams in turn. */
 	struct stream *last[2];
 	uint32_t nr_settled; /* O: entries of settled[] in use, at least */
-	uint32_t nr_owed; /* O: entries in our list of held and borrowed streams; now and
-			      * then more than it has, never 0 where it has some */
-	bool ready;       /* O: false: self_enter() must look first */
+	union {
+		struct {
+			uint32_t nr_owed; /* O: entries in our list of held and borrowed streams; now
+					   * and then more than it has, never 0 where it has some */
+			uint32_t interests; /* O: 1: stream/interest has something to do before a
+					     * sleep */
+		};
+		uint64_t owed; /* 0: neither */
+	};
+	bool ready; /* O: false: self_enter() must look first */
 	bool wrote; /* O: a stream was written to, or borrowed from, since the last sleep */
 	uint8_t cond_streak; /* O: condition-variable sleeps in a row that a write followed */
 

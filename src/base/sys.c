@@ -184,6 +184,12 @@ sys_fcntl(int fd, int cmd, long arg)
 }
 
 int
+sys_epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
+{
+	return (int)CALL4(SYS_epoll_ctl, ep, op, fd, event);
+}
+
+int
 sys_ioctl(int fd, unsigned long request, void *arg)
 {
 	return (int)CALL3(SYS_ioctl, fd, request, arg);

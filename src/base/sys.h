@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -58,6 +59,7 @@ int sys_getpeername(int fd, struct sockaddr *addr, socklen_t *len);
 uint64_t sys_cookie(int fd); /* SO_COOKIE: one number for all duplicates; 0: not told */
 bool sys_no_socket(int fd);  /* closed, or another file's number by now */
 int sys_fcntl(int fd, int cmd, long arg);
+int sys_epoll_ctl(int ep, int op, int fd, struct epoll_event *event);
 int sys_ioctl(int fd, unsigned long request, void *arg);
 int sys_fstat(int fd, struct stat *st);
 

@@ -89,6 +89,7 @@ close_range(unsigned first, unsigned last, int flags)
 			numbers_between(first, last, set_cloexec);
 		return r;
 	}
+	interest_end(); /* it may be one of them */
 	numbers_between(first, last, stream_close_begin);
 	share_close_range(first, last);
 	if (ours <= INT_MAX && first <= ours && ours <= last)
@@ -110,6 +111,7 @@ closefrom(int first)
 		real.closefrom(first);
 		return;
 	}
+	interest_end();
 	numbers_between(low, INT_MAX, stream_close_begin);
 	share_close_range(low, INT_MAX);
 	for (int fd = (int)low; fd < ours; fd++)

@@ -17,6 +17,7 @@
 #include "count/region.h"
 #include "interpose/real.h"
 #include "metrics/metrics.h"
+#include "stream/interest.h"
 #include "stream/keeper.h"
 #include "stream/life.h"
 #include "stream/section.h"

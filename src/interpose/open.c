@@ -123,16 +123,23 @@ memfd_create(const char *name, unsigned flags)
 	return entry_made_plain(real.memfd_create(name, flags));
 }
 
+static int
+made_instance(int ep)
+{
+	interest_made(entry_made_plain(ep));
+	return ep;
+}
+
 int
 epoll_create(int size)
 {
 	real_ready();
-	return entry_made_plain(real.epoll_create(size));
+	return made_instance(real.epoll_create(size));
 }
 
 int
 epoll_create1(int flags)
 {
 	real_ready();
-	return entry_made_plain(real.epoll_create1(flags));
+	return made_instance(real.epoll_create1(flags));
 }

@@ -196,6 +196,24 @@ sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until)
 	return real.sem_clockwait(sem, clock, until);
 }
 
+/* What is known of an epoll instance holds while nobody else can sleep on it. */
+int
+pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
+	       void *(*run)(void *), void *arg)
+{
+	real_ready();
+	interest_end();
+	return real.pthread_create(thread, attributes, run, arg);
+}
+
+int
+thrd_create(thrd_t *thread, thrd_start_t run, void *arg)
+{
+	real_ready();
+	interest_end();
+	return real.thrd_create(thread, run, arg);
+}
+
 int
 pthread_join(pthread_t thread, void **result)
 {

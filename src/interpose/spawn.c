@@ -89,6 +89,7 @@ bool
 spawn_clone_begin(unsigned long flags)
 {
 	if (flags & CLONE_THREAD && flags & CLONE_SETTLS) {
+		interest_end();
 		self_never_alone();
 		return false;
 	}

@@ -68,6 +68,9 @@ by_name(long nr, const long a[6], long *r)
 	case SYS_sendfile:
 		*r = sendfile((int)a[0], (int)a[1], (off_t *)a[2], (size_t)a[3]);
 		return true;
+	case SYS_epoll_ctl:
+		*r = epoll_ctl((int)a[0], (int)a[1], (int)a[2], (void *)a[3]);
+		return true;
 	case SYS_prctl:
 		*r = prctl((int)a[0], a[1], a[2], a[3], a[4]);
 		return true;

@@ -323,7 +323,7 @@ keeper_put_off(int64_t oldest_ns)
 	int64_t later = oldest_ns + due_after_ns();
 
 	if (!due || later - due < due_after_ns() / 2 ||
-	    __atomic_load_n(&process->nr_owing, __ATOMIC_SEQ_CST) > turn_owes())
+	    __atomic_load_n(&process->nr_owing, __ATOMIC_SEQ_CST) > (self.nr_owed != 0))
 		return;
 	if (__atomic_compare_exchange_n(&keeper.due_ns, &due, later, false,
 					__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))

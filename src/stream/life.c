@@ -1,6 +1,7 @@
 #include "stream/life.h"
 #include "base/self.h"
 #include "stream/flush.h"
+#include "stream/interest.h"
 #include "stream/keeper.h"
 #include "stream/pair.h"
 #include "stream/share.h"
@@ -126,6 +127,7 @@ life_shut(enum flush_reason reason)
 {
 	if (!self_enter())
 		return;
+	interest_end();
 	__atomic_fetch_add(&process->gate, 1,
 			   __ATOMIC_SEQ_CST); /* pairs with a hold's fence */
 	life_quiesce_all(reason);

@@ -1,6 +1,7 @@
 #include "stream/share.h"
 #include "count/holder.h"
 #include "count/member.h"
+#include "stream/interest.h"
 #include "stream/options.h"
 #include "stream/pair.h"
 #include "stream/section.h"
@@ -196,6 +197,7 @@ share_pass(int fd)
 	struct stream *s = table_known_socket(fd);
 	struct heir *heir = heir_find(fd);
 
+	interest_left(fd);
 	if (s)
 		share_for_good(s);
 	if (heir && heir->cookie)

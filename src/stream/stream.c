@@ -3,6 +3,7 @@
 #include "stream/borrow.h"
 #include "stream/evidence.h"
 #include "stream/flush.h"
+#include "stream/interest.h"
 #include "stream/life.h"
 #include "stream/section.h"
 #include "stream/options.h"
@@ -67,6 +68,7 @@ wipe(struct stream *s, enum state state)
 	borrow_drop(s);
 	if (!section_settled(s))
 		s->tier = s->borrow_tier = 0;
+	interest_drop(s->fd);
 	was_open = relaxed(s->state) == STATE_OPEN;
 	stall_close(s);
 	relaxed_set(s->room, 0);
@@ -366,6 +368,7 @@ stream_close_begin(int fd)
 	if (!s) {
 		if (!number_known(fd) || !self_enter())
 			return;
+		interest_left(fd);
 		if (relaxed(number_kind[fd]) == KIND_UNKNOWN)
 			share_close(fd, 0);
 		else if (relaxed(number_kind[fd]) == KIND_SOCKET &&
@@ -376,6 +379,7 @@ stream_close_begin(int fd)
 	if (!self_enter())
 		return;
 	pair_deafen(fd);
+	interest_close(fd);
 	stream_drain(s, FLUSH_CLOSE);
 	stall_close(s);
 	evidence_turn(s); /* the last turn counts too */

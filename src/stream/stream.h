@@ -4,7 +4,7 @@
  * stream.
  *
  * A number is unknown, plain (asked once: no stream), a file (a plain one that never makes a
- * reader sleep), a socket (stream type, not connected, or listening) or a stream. Numbers
+ * reader sleep), an epoll instance (stream/interest), a socket (stream type, not connected, or listening) or a stream. Numbers
  * from NR_NUMBERS up, and all of them before stream_init() and after stream_off(), count
  * as plain: every call on them is native.
  *
@@ -41,7 +41,7 @@
 enum { NR_SETTLED_BY = 2 };
 enum { NR_NUMBERS = 1 << 20, LEAF_BITS = 10, NR_LEAVES = NR_NUMBERS >> LEAF_BITS };
 
-enum kind { KIND_UNKNOWN, KIND_PLAIN, KIND_FILE, KIND_SOCKET, KIND_STREAM };
+enum kind { KIND_UNKNOWN, KIND_PLAIN, KIND_FILE, KIND_EPOLL, KIND_SOCKET, KIND_STREAM };
 enum state { STATE_NONE, STATE_BARE, STATE_LISTENING, STATE_OPEN, STATE_CLOSING };
 
 /* How the socket is set, as far as it rules what may be held. */

@@ -2,6 +2,7 @@
 #include "base/config.h"
 #include "stream/borrow.h"
 #include "stream/flush.h"
+#include "stream/interest.h"
 #include "stream/keeper.h"
 #include "stream/share.h"
 #include <pthread.h>
@@ -364,6 +365,8 @@ turn_flush(void)
 {
 	if (!self_ready())
 		return;
+	if (self.interests)
+		interest_apply();
 	if (self.awaited)
 		turn_release();
 	if (turn_owes())
@@ -385,6 +388,8 @@ turn_cond(void)
 
 	if (!self_ready())
 		return;
+	if (self.interests)
+		interest_apply();
 	if (self.awaited) {
 		uint32_t reads = stream_reads(self.awaited - 1);
 

@@ -53,11 +53,12 @@ void turn_each(void (*see)(int fd, void *arg), void *arg);
  * what is listed, and quiesces it. */
 bool turn_list(struct stream *s);
 
-/* True: this thread holds or has borrowed bytes (or did, until others saw to them). */
+/* True: this thread holds or has borrowed bytes (or did, until others saw to them), or the kernel is still to
+ * be told what an epoll instance is to wait for (stream/interest). */
 static inline bool
 turn_owes(void)
 {
-	return self.nr_owed != 0;
+	return self.owed != 0;
 }
 
 /* The same, where the last entry has turned out stale: after dropping all that are. */

@@ -1,21 +1,42 @@
 #include "waits/wait.h"
+#include "stream/interest.h"
 #include "stream/pair.h"
 #include "stream/turn.h"
 
-bool
-wait_begin_owing(struct wait *w)
+/* What a peer waits for, and what this process itself may wait for. */
+static void
+release(void)
 {
 	if (self.awaited)
 		turn_release();
 	if (process->pairs)
 		pair_release();
+}
+
+bool
+wait_begin_owing(struct wait *w)
+{
+	release();
+	interest_wait();
 	return turn_owes() && !w->zero;
+}
+
+bool
+wait_known(int ep, struct epoll_event *events, int max, int *r)
+{
+	if (!interest_known(ep, events, max, r))
+		return false;
+	release();
+	if (turn_owes())
+		turn_overdue();
+	return true;
 }
 
 bool
 wait_looked(int r)
 {
 	if (r != 0) {
+		interest_waited();
 		if (turn_owes())
 			turn_overdue();
 		return true;

@@ -18,6 +18,7 @@
  * still holds, because a piece left since (stream/evidence.h); so two clock reads a request
  * are saved.
  * Threads: any. Signals: safe. errno is left alone. */
+#include "stream/interest.h"
 #include "stream/turn.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,6 +49,10 @@ wait_free(bool zero_timeout)
 	return true;
 }
 
+/* A wait call on the epoll instance `ep`: true: *r events are in `events` that need no kernel
+ * (stream/interest.h), and the call is done. Instead of wait_begin(). */
+bool wait_known(int ep, struct epoll_event *events, int max, int *r);
+
 /* After the look: r > 0 events, 0 none, < 0 failed. True: return r now (what is overdue was
  * flushed); false: nothing was ready, everything was flushed: make the real call. */
 bool wait_looked(int r);
@@ -60,6 +65,7 @@ wait_end(struct wait *w, int r)
 {
 	if (!self.wrote)
 		return;
+	interest_waited();
 	if (turn_owes())
 		wait_end_owing(r);
 	else if (r == 0 || !w->zero)

@@ -385,6 +385,29 @@ sys_no_socket(int fd)
 }
 
 int
+sys_epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
+{
+	struct fake_fd *f = at(fd);
+	int ret;
+
+	(void)ep;
+	if (fake.on_epoll)
+		fake.on_epoll(false);
+	ret = !f                                     ? -EBADF
+	      : op == EPOLL_CTL_ADD && f->interests  ? -EEXIST
+	      : op != EPOLL_CTL_ADD && !f->interests ? -ENOENT
+						     : 0;
+	if (!ret) {
+		f->interests = op != EPOLL_CTL_DEL;
+		if (event)
+			f->interest = *event;
+	}
+	if (fake.on_epoll)
+		fake.on_epoll(true);
+	return ret;
+}
+
+int
 sys_fcntl(int fd, int cmd, long arg)
 {
 	struct fake_fd *f = at(fd);

@@ -47,8 +47,10 @@ struct fake_fd {
 	size_t room;   /* bytes it takes before EAGAIN; SIZE_MAX at first */
 	char *arrived; /* what sys_recvmsg gives, see fake_arrive() */
 	size_t nr_arrived;
-	bool eof;            /* then 0 and not EAGAIN behind what has arrived */
-	short revents;       /* what sys_poll reports of it, where asked for */
+	struct epoll_event interest; /* of the one epoll instance there is, */
+	bool interests;              /* if it waits for this one */
+	bool eof;                    /* then 0 and not EAGAIN behind what has arrived */
+	short revents;               /* what sys_poll reports of it, where asked for */
 	uint32_t meminfo[9]; /* the answer to SO_MEMINFO; a send charges what it took to
 	                       * wmem_queued (SK_MEMINFO_WMEM_QUEUED is [5]) if `charge` */
 	bool charge;
@@ -77,6 +79,7 @@ extern struct fake {
 	 * stored but it has not returned: where a signal handler may come. */
 	void (*on_fly)(bool taken);
 	void (*on_swallow)(bool taken); /* the same of sys_swallow */
+	void (*on_epoll)(bool done);    /* the same of sys_epoll_ctl */
 	void (*on_tcp_info)(
 		void);  /* after each such answer: where another thread may come */
 	char err[2048]; /* what was written to descriptor 2 */
