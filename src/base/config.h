@@ -25,9 +25,9 @@ struct config {
 	bool enabled;      /* STREAM_ENABLED, and the program is in STREAM_PROGRAMS */
 	bool pool_enabled; /* false: each chunk is mapped and unmapped */
 	bool test_eager;   /* STREAM_TEST=eager: reads ahead whether it pays or not */
-	bool test_direct;  /* STREAM_TEST=direct: stream/interest leaves all to the kernel */
-	bool test_count;   /* STREAM_TEST=count: /metrics.json says how often it paid */
-	bool metrics;      /* false: STREAM_METRICS_SOCKET=off */
+	bool test_direct; /* STREAM_TEST=direct: stream/interest leaves all to the kernel */
+	bool test_count; /* STREAM_TEST=count: /metrics.json says how often it paid */
+	bool metrics;    /* false: STREAM_METRICS_SOCKET=off */
 	uint32_t nr_passed; /* sockets from descriptor 3 on that a service manager opened
 			     * for this process: sd_listen_fds(3) */
 	char programs[512];           /* STREAM_PROGRAMS as given, for /metrics.json */

@@ -222,8 +222,10 @@ static bool urgent_waits; /* A */
 static bool
 epoll_looks(struct wait *w, int ep, bool zero)
 {
+	bool looks = entry_wait(w, zero);
+
 	interest_look(ep);
-	return entry_wait(w, zero);
+	return looks;
 }
 
 /* True: *r is the answer, from memory. */

@@ -131,25 +131,30 @@ apply(unsigned i)
 				  UINT64_C(1) << i % WORD_BITS, __ATOMIC_RELAXED);
 }
 
+/* To be done anew where a handler has left it by siglongjmp: so it says last that it is done. */
 void
 interest_apply(void)
 {
-	uint32_t nr = relaxed(ledger.nr_put_off);
+	uint32_t nr;
 
 	if (!self.interests)
 		return;
-	/* In this order: what a handler puts off from here on is applied at the next sleep, or now. */
-	self.interests = 0;
+	while (ours() && interest_is(ledger.ep) &&
+	       (nr = relaxed(ledger.nr_put_off)) != ledger.nr_applied) {
+		for (unsigned i = 0; i < NR_ENTRIES / WORD_BITS; i++)
+			for (uint64_t word = relaxed(ledger.changed[i]); word;
+			     word &= word - 1)
+				apply(i * WORD_BITS + (unsigned)__builtin_ctzll(word));
+		ledger.nr_applied = nr;
+	}
+	relaxed_set(self.interests, 0);
+	/* Trust ends; also what a handler has given before the next line. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (!ours())
-		return;
 	ledger.epoch++;
-	if (nr == ledger.nr_applied || !interest_is(ledger.ep))
-		return;
-	for (unsigned i = 0; i < NR_ENTRIES / WORD_BITS; i++)
-		for (uint64_t word = relaxed(ledger.changed[i]); word; word &= word - 1)
-			apply(i * WORD_BITS + (unsigned)__builtin_ctzll(word));
-	ledger.nr_applied = nr;
+	ledger.fresh = 0;
+	ledger.unknown = true;
+	if (relaxed(ledger.nr_put_off) != ledger.nr_applied)
+		self.interests = 1;
 }
 
 void
@@ -303,7 +308,8 @@ interest_done(int op, int fd, const struct epoll_event *event,
 	}
 	next.known = 1;
 	next.fd = (unsigned)fd & (NR_NUMBERS - 1);
-	next.want = next.kernel = to_bits(event->events) & 15;
+	next.want = to_bits(event->events) & 15;
+	next.kernel = to_bits(event->events) & 15;
 	next.base = before.trusted == ledger.epoch ? before.base : before.want;
 	next.changes = before.changes + 1;
 	next.trusted = ledger.epoch - !trusts;
@@ -324,7 +330,7 @@ interest_look(int ep)
 {
 	if (!interest_is(ep))
 		return;
-	ledger.told = ledger.turns = ledger.fresh = 0;
+	ledger.told = ledger.turns = 0;
 	ledger.unknown = false;
 }
 

@@ -61,7 +61,7 @@ void interest_waited(void);
 /* The number is another socket's by now: what was known of it is forgotten. */
 void interest_drop(int fd);
 
-/* A wait call on `ep` is about to ask the kernel; and it has told of the first `nr` of `events`, `max` at most. */
+/* A wait call on `ep` asks the kernel now, interest_wait() being done if it is due; and the kernel has told of the first `nr` of `events`, `max` at most. */
 void interest_look(int ep);
 void interest_told(int ep, struct epoll_event *events, int max, int nr);
 

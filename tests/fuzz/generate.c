@@ -174,6 +174,23 @@ wait(struct generator *g)
 	add(g, (enum op)op, wait_time(g))->flags = PICK(g, wanted);
 }
 
+/* As a broker, which says around each write that it waits for room, and then that it does not. */
+static void
+broker_turns(struct generator *g)
+{
+	int nr = 2 + (int)draw(g, 12), n = 1 + (int)draw(g, 16);
+
+	for (int i = 0; i < nr; i++) {
+		add(g, DO_EPOLL_WAIT, 0);
+		add_read(g, DO_READ, n, 0);
+		add(g, DO_EPOLL_SET, 0)->flags = EPOLLIN | EPOLLOUT;
+		if (chance(g, 30) && !peer_of(g)->gone)
+			add(g, DO_WRITE, 1 + (int)draw(g, 60));
+		if (chance(g, 95))
+			add(g, DO_EPOLL_SET, 0)->flags = EPOLLIN;
+	}
+}
+
 static void
 change_epoll(struct generator *g)
 {
@@ -181,7 +198,9 @@ change_epoll(struct generator *g)
 	static const int wanted[] = { EPOLLIN, EPOLLIN, EPOLLIN | EPOLLRDHUP,
 				      EPOLLIN | EPOLLOUT, EPOLLPRI };
 
-	if (chance(g, 10))
+	if (chance(g, 40))
+		broker_turns(g);
+	else if (chance(g, 10))
 		add(g, DO_EPOLL_DELETE, 0);
 	else
 		add(g, DO_EPOLL_SET, 0)->flags = PICK(g, wanted) | PICK(g, how);

@@ -63,11 +63,11 @@ by_select(struct reader *r)
 static int
 by_epoll(struct reader *r)
 {
-	struct epoll_event events[2];
+	struct epoll_event events[4];
 	int value;
 
 	memset(events, 0, sizeof events);
-	value = epoll_wait(r->hands->epoll, events, 2, r->step.n);
+	value = epoll_wait(r->hands->epoll, events, 4, r->step.n);
 	r->result.more[0] = (int)events[0].events;
 	r->result.more[1] = events[0].data.u64 == epoll_mark;
 	return value;

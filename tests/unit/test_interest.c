@@ -35,8 +35,8 @@ kernel_tells(int nr)
 {
 	struct wait w;
 
-	interest_look(EP);
 	wait_begin(&w, false);
+	interest_look(EP);
 	assert_true(wait_looked(nr));
 	interest_told(EP, events, MAX_EVENTS, nr);
 }
@@ -665,8 +665,8 @@ step_wait(void)
 			assert_int_equal(events[j].events, EPOLLIN);
 		return;
 	}
-	interest_look(EP);
 	wait_begin(&w, true);
+	interest_look(EP);
 	same(true);
 	nr = kernel_answers();
 	wait_end(&w, nr ? nr : 1);

@@ -1,0 +1,71 @@
+/*
+ * An epoll instance that is told around each write to wait for room, and then not to, while bytes that were read ahead
+ * are left: a library that knows what the kernel knows may answer much of it by itself, and nobody can tell.
+ */
+#include "scenario.h"
+
+#define QUEUE 500
+#define EAGER .env = { "STREAM_TEST=eager" }
+#define QUEUED .queue = QUEUE, EAGER
+
+#define SEEN(what, who) \
+	{ \
+		"the_kernel_knows_" who, "epoll-seen " what, .log = NULL, QUEUED \
+	}
+#define CLOSED(how) \
+	{ \
+		"a_duplicate_is_waited_for_as_it_was_after_" how, "epoll-close " how, \
+			QUEUED \
+	}
+/* At each instruction; sanitizers add many. */
+#define RACE(name, race) \
+	{ \
+		name, "interleave " race, "", "over\n", \
+			.kinds = BIT(NO_STREAM), .flags = NO_GREETING | PLAIN_BUILD, \
+			EAGER \
+	}
+
+static const struct scenario scenarios[] = {
+	{ "all_answers_are_the_kernels", "epoll-serve", QUEUED },
+	SEEN("epoll_wait", "at_a_wait"),
+	SEEN("epoll_pwait", "at_epoll_pwait"),
+	SEEN("epoll_pwait2", "at_epoll_pwait2"),
+	SEEN("syscall-epoll_pwait", "at_a_wait_by_syscall"),
+	SEEN("poll", "when_the_instance_is_polled"),
+	SEEN("ppoll", "at_ppoll"),
+	SEEN("select", "when_the_instance_is_selected"),
+	SEEN("nanosleep", "at_a_sleep"),
+	SEEN("thread", "before_another_thread_begins"),
+	SEEN("c11-thread", "before_another_c11_thread_begins"),
+	SEEN("fork", "in_a_child"),
+	SEEN("syscall-fork", "in_a_child_by_syscall"),
+	SEEN("spawn", "in_a_spawned_program"),
+	SEEN("vfork", "in_a_program_after_vfork"),
+	SEEN("dup", "when_the_instance_has_two_numbers"),
+	SEEN("pass", "when_another_process_may_have_the_instance"),
+	SEEN("nest", "when_the_instance_is_part_of_another"),
+	{ "the_kernel_knows_after_an_exec", "epoll-seen exec", .status = EXITED(6),
+	  QUEUED },
+	CLOSED("close"),
+	CLOSED("close_range"),
+	CLOSED("syscall"),
+	CLOSED("dup2"),
+	{ "what_is_newly_wanted_is_told_at_once", "epoll-tells", QUEUED },
+	{ "another_stream_is_told_of_all_along", "epoll-other", .log = "100 of 100\n",
+	  QUEUED },
+	{ "its_own_shutdown_is_told", "epoll-shut", .log = "shutdown 0\nhup 1\n",
+	  QUEUED },
+	{ "the_end_is_told_beside_what_is_left", "epoll-end", .then = PEER_ENDS,
+	  QUEUED },
+	RACE("a_handler_changes_another_interest_in_a_change", "epoll-other"),
+	RACE("a_handler_changes_the_same_interest_in_a_change", "epoll-same"),
+	RACE("a_handler_changes_an_interest_in_a_wait", "epoll-wait"),
+	RACE("a_handler_leaves_a_change", "epoll-jump"),
+	RACE("a_handler_leaves_a_wait", "epoll-jump-wait"),
+};
+
+int
+main(void)
+{
+	return scenario_main("epoll", scenarios, sizeof scenarios / sizeof *scenarios);
+}
