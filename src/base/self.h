@@ -71,6 +71,7 @@ struct self {
 		uint64_t owed; /* 0: neither */
 	};
 	bool ready; /* O: false: self_enter() must look first */
+	bool streak; /* O: stream/interest: something was owed ever since it last asked */
 	bool wrote; /* O: a stream was written to, or borrowed from, since the last sleep */
 	uint8_t cond_streak; /* O: condition-variable sleeps in a row that a write followed */
 

@@ -15,6 +15,7 @@
 #include <aio.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
 #include <threads.h>
@@ -81,7 +82,7 @@ int capset(void *header, const void *sets);
 	X(wait4) X(waitid) X(sigsuspend) X(pause) X(sigwait) X(sigwaitinfo) \
 	X(sigtimedwait) X(pthread_cond_wait) X(pthread_cond_timedwait) \
 	X(pthread_cond_clockwait) X(sem_wait) X(sem_timedwait) X(sem_clockwait) \
-	X(pthread_create) X(thrd_create) X(pthread_join) X(pthread_exit) \
+	X(pthread_create) X(thrd_create) X(timer_create) X(mq_notify) X(pthread_join) X(pthread_exit) \
 	X(socket) X(socketpair) X(listen) X(bind) X(accept) X(accept4) X(connect) \
 	X(pidfd_getfd) X(setsockopt) X(getsockopt) X(shutdown) \
 	X(close) X(close_range) X(closefrom) X(dup) X(dup2) X(dup3) X(fcntl) \

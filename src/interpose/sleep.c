@@ -196,7 +196,7 @@ sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until)
 	return real.sem_clockwait(sem, clock, until);
 }
 
-/* What is known of an epoll instance holds while nobody else can sleep on it. */
+/* What is known of an epoll instance holds while nobody else can sleep on it. Two others have libc make threads. */
 int
 pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
 	       void *(*run)(void *), void *arg)
@@ -212,6 +212,24 @@ thrd_create(thrd_t *thread, thrd_start_t run, void *arg)
 	real_ready();
 	interest_end();
 	return real.thrd_create(thread, run, arg);
+}
+
+int
+timer_create(clockid_t clock, struct sigevent *event, timer_t *timer)
+{
+	real_ready();
+	if (!entry_nowhere(event) && event->sigev_notify == SIGEV_THREAD)
+		interest_end();
+	return real.timer_create(clock, event, timer);
+}
+
+int
+mq_notify(mqd_t queue, const struct sigevent *event)
+{
+	real_ready();
+	if (!entry_nowhere(event) && event->sigev_notify == SIGEV_THREAD)
+		interest_end();
+	return real.mq_notify(queue, event);
 }
 
 int

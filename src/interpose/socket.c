@@ -130,6 +130,7 @@ int
 pidfd_getfd(int pidfd, int target, unsigned flags)
 {
 	real_ready();
+	interest_end(); /* it may be ours */
 	return entry_made(real.pidfd_getfd(pidfd, target, flags));
 }
 

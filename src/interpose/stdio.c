@@ -27,17 +27,25 @@ backtrace_symbols_fd(void *const *addresses, int nr, int fd)
 	real.backtrace_symbols_fd(addresses, nr, fd);
 }
 
+/* Also of libc's threads that call the program back. */
+static void
+leave_to_threads(int fd)
+{
+	leave(fd);
+	interest_end();
+}
+
 int
 aio_read(struct aiocb *request)
 {
-	leave(request->aio_fildes);
+	leave_to_threads(request->aio_fildes);
 	return real.aio_read(request);
 }
 
 int
 aio_write(struct aiocb *request)
 {
-	leave(request->aio_fildes);
+	leave_to_threads(request->aio_fildes);
 	return real.aio_write(request);
 }
 
@@ -46,7 +54,7 @@ lio_listio(int mode, const aio_request requests[], int nr, struct sigevent *even
 {
 	for (int i = 0; i < nr; i++)
 		if (requests[i])
-			leave(requests[i]->aio_fildes);
+			leave_to_threads(requests[i]->aio_fildes);
 	real_ready();
 	return real.lio_listio(mode, requests, nr, event);
 }

@@ -68,6 +68,9 @@ by_name(long nr, const long a[6], long *r)
 	case SYS_sendfile:
 		*r = sendfile((int)a[0], (int)a[1], (off_t *)a[2], (size_t)a[3]);
 		return true;
+	case SYS_pidfd_getfd:
+		*r = pidfd_getfd((int)a[0], (int)a[1], (unsigned)a[2]);
+		return true;
 	case SYS_epoll_ctl:
 		*r = epoll_ctl((int)a[0], (int)a[1], (int)a[2], (void *)a[3]);
 		return true;
@@ -345,8 +348,6 @@ made(long nr, const long a[6], long r)
 	case SYS_pidfd_open:
 		entry_made_plain((int)r);
 		break;
-	case SYS_pidfd_getfd:
-		entry_made((int)r);
 	}
 	return r;
 }

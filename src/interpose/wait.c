@@ -72,7 +72,8 @@ no_time_in(int64_t seconds, int64_t part, int64_t second)
 static bool
 is_zero(const struct timespec *timeout)
 {
-	return timeout && no_time_in(timeout->tv_sec, timeout->tv_nsec, 1000000000);
+	return !entry_nowhere(timeout) &&
+	       no_time_in(timeout->tv_sec, timeout->tv_nsec, 1000000000);
 }
 
 int
@@ -218,50 +219,43 @@ pselect(int nr, fd_set *in, fd_set *out, fd_set *except, const struct timespec *
  * the look. In ordinary memory: a child has the instances, too. */
 static bool urgent_waits; /* A */
 
-/* Begins a wait call on `ep`, something being owed: true: look first. */
-static bool
-epoll_looks(struct wait *w, int ep, bool zero)
-{
-	bool looks = entry_wait(w, zero);
-
-	interest_look(ep);
-	return looks;
-}
-
 /* True: *r is the answer, from memory. */
 static bool
 epoll_known(int ep, struct epoll_event *events, int max, int *r)
 {
-	if (!relaxed(urgent_waits))
-		return wait_known(ep, events, max, r);
-	turn_flush();
-	return false;
-}
-
-static int
-told(int ep, struct epoll_event *events, int max, int r)
-{
-	interest_told(ep, events, max, r);
-	return r;
+	if (relaxed(urgent_waits)) {
+		turn_flush();
+		return false;
+	}
+	if (!wait_known(ep, events, max, r))
+		return false;
+	entry_testcancel();
+	return true;
 }
 
 static __attribute__((noinline)) int
 epoll_wait_owing(int ep, struct epoll_event *events, int max, int timeout)
 {
 	struct wait w;
+	bool looks;
 	int r;
 
 	real_ready();
 	if (epoll_known(ep, events, max, &r))
 		return r;
-	if (epoll_looks(&w, ep, !timeout)) {
+	looks = entry_wait(&w, !timeout);
+	interest_look(ep);
+	if (looks) {
 		r = real.epoll_wait(ep, events, max, 0);
-		if (wait_looked(r))
-			return told(ep, events, max, r);
+		if (wait_looked(r)) {
+			interest_told(ep, events, max, r);
+			return r;
+		}
 	}
 	r = real.epoll_wait(ep, events, max, timeout);
 	wait_end(&w, r);
-	return told(ep, events, max, r);
+	interest_told(ep, events, max, r);
+	return r;
 }
 
 int
@@ -270,6 +264,14 @@ epoll_wait(int ep, struct epoll_event *events, int max, int timeout)
 	if (entry_wait_free(!timeout))
 		return real.epoll_wait(ep, events, max, timeout);
 	return epoll_wait_owing(ep, events, max, timeout);
+}
+
+static bool
+epoll_looks(struct wait *w, bool zero)
+{
+	if (relaxed(urgent_waits))
+		turn_flush();
+	return entry_wait(w, zero);
 }
 
 int
@@ -282,16 +284,14 @@ epoll_pwait(int ep, struct epoll_event *events, int max, int timeout,
 	if (entry_wait_free(!timeout))
 		return real.epoll_pwait(ep, events, max, timeout, mask);
 	real_ready();
-	if (epoll_known(ep, events, max, &r))
-		return r;
-	if (epoll_looks(&w, ep, !timeout)) {
+	if (epoll_looks(&w, !timeout)) {
 		r = real.epoll_pwait(ep, events, max, 0, mask);
 		if (wait_looked(r))
-			return told(ep, events, max, r);
+			return r;
 	}
 	r = real.epoll_pwait(ep, events, max, timeout, mask);
 	wait_end(&w, r);
-	return told(ep, events, max, r);
+	return r;
 }
 
 int
@@ -304,33 +304,28 @@ epoll_pwait2(int ep, struct epoll_event *events, int max,
 	if (entry_wait_free(is_zero(timeout)))
 		return real.epoll_pwait2(ep, events, max, timeout, mask);
 	real_ready();
-	if (epoll_known(ep, events, max, &r))
-		return r;
-	if (epoll_looks(&w, ep, is_zero(timeout))) {
+	if (epoll_looks(&w, is_zero(timeout))) {
 		r = real.epoll_pwait2(ep, events, max, &no_time, mask);
 		if (wait_looked(r))
-			return told(ep, events, max, r);
+			return r;
 	}
 	r = real.epoll_pwait2(ep, events, max, timeout, mask);
 	wait_end(&w, r);
-	return told(ep, events, max, r);
+	return r;
 }
 
 int
 epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
 {
-	struct interest_call call = { .before = 0 };
-	bool ours = interest_is(ep);
+	struct interest_call call;
 	int r;
 
 	real_ready();
-	interest_left(fd); /* it is waited for as part of another */
-	if (ours && interest_ctl(op, fd, event, &call, &r))
+	if (interest_ctl(ep, op, fd, entry_nowhere(event) ? NULL : event, &call, &r))
 		return (int)entry_result(r);
 	r = real.epoll_ctl(ep, op, fd, event);
 	if (r == 0 && op != EPOLL_CTL_DEL && event->events & EPOLLPRI)
 		relaxed_set(urgent_waits, true);
-	if (ours)
-		interest_done(op, fd, event, &call, (int)entry_raw(r));
+	interest_done(op, fd, event, &call, (int)entry_raw(r));
 	return r;
 }

@@ -7,160 +7,178 @@
 #include <string.h>
 
 enum { NR_ENTRIES = 1024, WORD_BITS = 64 };
-/* A streak of wait calls that were answered from memory: so many of them, and so long, at most. */
-enum { STREAK_TURNS = 64, STREAK_NS = 100000 };
-enum { STREAK_STREAMS = 16 }; /* that are told of in each, at most */
+/* Of wait calls that are answered from memory in a row: so many, for so long, of so many streams at most. */
+enum { MOST_TURNS = 64, MOST_NS = 100000, MOST_STREAMS = 16 };
 
-/* Events as four bits: IN, PRI and OUT as they are, RDHUP above. */
-enum { RDHUP_SHIFT = 10 };
 enum { PLAIN_EVENTS = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP };
-
-union entry {
-	struct {
-		uint64_t known : 1;
-		uint64_t want : 4;   /* what the program has said, */
-		uint64_t kernel : 4; /* what it was told, */
-		uint64_t base : 4;   /* and what was wanted when it was last asked */
-		uint64_t fd : 20;
-		uint64_t changes : 7; /* so that none of them looks like the one before */
-		uint64_t trusted : 24; /* the ledger's epoch when the kernel made the change */
-	};
-	uint64_t word;
-};
 
 /* In ordinary memory: a child's numbers are no instance of its own until it has made one. */
 static struct ledger {
 	int32_t ep;
 	uint32_t generation; /* of the process whose instance it is */
-	uint32_t epoch : 24; /* grows where trust ends */
-	bool waits;          /* a wait call is under way */
-	bool unknown; /* something was changed since the look that is not told by the rest of this */
-	uint32_t fresh; /* entries that want what was not wanted at the last look */
-	uint32_t turns; /* answered from memory since then */
-	uint32_t told; /* events that it told of, all of them EPOLLIN; 0: others, or who knows */
-	struct epoll_event *events;         /* where it did, */
-	uint64_t told_data[STREAK_STREAMS]; /* and what they brought */
-	int64_t look_ns;
-	uint32_t nr_put_off, nr_applied; /* changes; the same: none is to be applied */
-	uint64_t changed[NR_ENTRIES / WORD_BITS]; /* a bit an entry that may differ */
-	union entry entry[NR_ENTRIES];
-	uint64_t data[NR_ENTRIES]; /* what the events of the entry are to bring */
+	bool busy;           /* one of the functions below is under way, or was left; */
+	bool waits;          /* a wait call is, or was */
+	uint32_t streak;     /* counts them; never 0 */
+
+	/* Since epoll_wait last asked the kernel: */
+	bool unknown;   /* more has changed than the interests of what is in entry[] */
+	uint32_t fresh; /* entries of this streak that want what was not wanted then */
+	uint32_t turns; /* answers from memory */
+	uint32_t told; /* events it told of, each EPOLLIN alone; 0: others, none, or who knows */
+	int max;                          /* of so many that could be told, */
+	struct epoll_event *events;       /* there, */
+	uint64_t told_data[MOST_STREAMS]; /* with these data, */
+	int64_t told_ns;                  /* and when */
+
+	uint64_t put_off[NR_ENTRIES / WORD_BITS]; /* a bit for each entry that may differ */
+	struct interest entry[NR_ENTRIES];
 } ledger;
 
-static uint32_t
-to_bits(uint32_t events)
-{
-	return (events & (EPOLLIN | EPOLLPRI | EPOLLOUT)) |
-	       (events & EPOLLRDHUP) >> RDHUP_SHIFT;
-}
-
-static uint32_t
-to_events(uint32_t bits)
-{
-	return (bits & (EPOLLIN | EPOLLPRI | EPOLLOUT)) |
-	       (bits << RDHUP_SHIFT & EPOLLRDHUP);
-}
-
-static unsigned
+static struct interest *
 slot(int fd)
 {
-	return (unsigned)fd % NR_ENTRIES;
-}
-
-/* What is known of `fd`; else nothing. */
-static union entry
-entry_of(int fd)
-{
-	union entry e = { .word = relaxed(ledger.entry[slot(fd)].word) };
-
-	return e.known && e.fd == (unsigned)fd ? e : (union entry){ .word = 0 };
+	return &ledger.entry[(unsigned)fd % NR_ENTRIES];
 }
 
 static bool
-fresh(union entry e)
+is_of(const struct interest *e, int fd)
 {
-	return e.trusted == ledger.epoch && (e.want & ~e.base);
+	return e->number == (uint32_t)fd + 1;
 }
 
 static bool
-ours(void)
+fresh(const struct interest *e)
 {
-	return self.ready && ledger.generation == process->generation;
+	return e->streak == ledger.streak && (e->want & ~e->base);
+}
+
+/* The instance is there, and ours. */
+static bool
+live(void)
+{
+	return interest_is(ledger.ep) && self.ready &&
+	       ledger.generation == process->generation;
 }
 
 void
 interest_made(int ep)
 {
+	bool ours = ledger.generation == process->generation;
+
 	if (ep < 0 || config->test_direct || !self_ready() || !self_is_alone() ||
-	    !number_known(ep) || (ours() && interest_is(ledger.ep)))
+	    !number_known(ep) || (ours && (ledger.busy || interest_is(ledger.ep))))
 		return;
 	memset(&ledger, 0, sizeof(ledger));
 	ledger.ep = ep;
 	ledger.generation = process->generation;
+	ledger.streak = 1;
 	number_set(ep, KIND_EPOLL);
 }
 
-/* Tells the kernel what entry `i` wants. Again where a handler has changed it meanwhile: whose change was the
- * later one, nobody knows. */
+/* Tells the kernel what is wanted. Again where a handler has changed it in the middle: whose change was the later
+ * one, the kernel alone knows. */
 static void
-apply(unsigned i)
+tell(struct interest *e)
 {
 	bool again = false;
-	union entry e, next;
 
-	do {
-		e.word = relaxed(ledger.entry[i].word);
-		if (!e.known || (e.want == e.kernel && !again))
-			break;
-		next = e;
-		next.kernel = e.want;
-		next.changes++;
-		if (sys_epoll_ctl(ledger.ep, EPOLL_CTL_MOD, (int)e.fd,
-				  &(struct epoll_event){ .events = to_events(e.want),
-							 .data.u64 = ledger.data[i] }) <
-		    0)
-			next.word = 0; /* closed, unseen */
-		again = !hot_commit(&ledger.entry[i].word, e.word, next.word);
-	} while (again);
-	__atomic_fetch_and(&ledger.changed[i / WORD_BITS],
-			   ~(UINT64_C(1) << i % WORD_BITS), __ATOMIC_RELAXED);
-	/* A handler has put something off between the two. */
-	e.word = relaxed(ledger.entry[i].word);
-	if (e.known && e.want != e.kernel)
-		__atomic_fetch_or(&ledger.changed[i / WORD_BITS],
-				  UINT64_C(1) << i % WORD_BITS, __ATOMIC_RELAXED);
+	while (relaxed(e->number) && (again || relaxed(e->want) != e->kernel)) {
+		uint32_t changes = relaxed(e->changes), want = e->want;
+		struct epoll_event event = { .events = want, .data.u64 = e->data };
+		int r;
+
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		r = sys_epoll_ctl(ledger.ep, EPOLL_CTL_MOD, (int)e->number - 1, &event);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+		again = relaxed(e->changes) != changes;
+		if (!again)
+			e->kernel = want;
+		if (!again && r < 0)
+			e->number = 0; /* closed, unseen */
+	}
 }
 
-/* To be done anew where a handler has left it by siglongjmp: so it says last that it is done. */
+static void
+forget(struct interest *e)
+{
+	if (fresh(e))
+		ledger.unknown = true;
+	e->changes++;
+	relaxed_set(e->number, 0);
+}
+
+/* All of them: whoever put something off may have been left before it had said so. */
+void
+interest_end(void)
+{
+	if (!live())
+		return;
+	number_set(ledger.ep, KIND_PLAIN);
+	for (unsigned i = 0; i < NR_ENTRIES; i++)
+		tell(&ledger.entry[i]);
+}
+
+void
+interest_end_of(int ep)
+{
+	if (interest_is(ep))
+		interest_end();
+}
+
+/* False: another one of these functions is under way, or was left: it has ended. */
+static bool
+enter(void)
+{
+	if (ledger.busy) {
+		interest_end();
+		return false;
+	}
+	ledger.busy = true;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return true;
+}
+
+static void
+leave(void)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	ledger.busy = false;
+}
+
+/* What is owed is done with last: it may be left in the middle. */
 void
 interest_apply(void)
 {
-	uint32_t nr;
+	bool entered;
 
 	if (!self.interests)
 		return;
-	while (ours() && interest_is(ledger.ep) &&
-	       (nr = relaxed(ledger.nr_put_off)) != ledger.nr_applied) {
-		for (unsigned i = 0; i < NR_ENTRIES / WORD_BITS; i++)
-			for (uint64_t word = relaxed(ledger.changed[i]); word;
-			     word &= word - 1)
-				apply(i * WORD_BITS + (unsigned)__builtin_ctzll(word));
-		ledger.nr_applied = nr;
+	entered = live() && enter();
+	if (entered) {
+		for (unsigned i = 0; i < NR_ENTRIES / WORD_BITS; i++) {
+			for (uint64_t word = ledger.put_off[i]; word; word &= word - 1)
+				tell(&ledger.entry[i * WORD_BITS +
+						   (unsigned)__builtin_ctzll(word)]);
+			ledger.put_off[i] = 0;
+		}
+		ledger.streak += ledger.streak == UINT32_MAX ? 2 : 1;
+		ledger.unknown = true;
+		ledger.fresh = 0;
 	}
-	relaxed_set(self.interests, 0);
-	/* Trust ends; also what a handler has given before the next line. */
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	ledger.epoch++;
-	ledger.fresh = 0;
-	ledger.unknown = true;
-	if (relaxed(ledger.nr_put_off) != ledger.nr_applied)
-		self.interests = 1;
+	self.streak = false;
+	self.interests = 0;
+	if (entered)
+		leave();
 }
 
 void
 interest_wait(void)
 {
+	if (ledger.waits)
+		interest_end();
 	ledger.waits = true;
+	self.streak = false;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	interest_apply();
 }
 
@@ -171,158 +189,159 @@ interest_waited(void)
 }
 
 void
-interest_end(void)
-{
-	if (!ours() || !interest_is(ledger.ep))
-		return;
-	interest_apply();
-	number_set(ledger.ep, KIND_PLAIN);
-}
-
-void
-interest_left(int ep)
-{
-	if (interest_is(ep))
-		interest_end();
-}
-
-void
 interest_close(int fd)
 {
-	if (entry_of(fd).known && ours() && interest_is(ledger.ep)) {
-		apply(slot(fd));
-		interest_drop(fd);
-	}
+	if (!live() || !is_of(slot(fd), fd) || !enter())
+		return;
+	tell(slot(fd));
+	forget(slot(fd));
+	leave();
 }
 
 void
-interest_drop(int fd)
+interest_forget(int fd)
 {
-	if (entry_of(fd).known)
-		relaxed_set(ledger.entry[slot(fd)].word, 0);
+	if (is_of(slot(fd), fd))
+		forget(slot(fd));
 }
 
-/* With all that is said before the commit: where a handler leaves in between, too much is done, not too little. */
+/* Whether this thread may go by what the kernel said in this streak. */
 static bool
-put_off(union entry e, uint32_t want)
+in_streak(void)
 {
-	unsigned i = slot((int)e.fd);
-	union entry next = e;
+	return self.streak && self.nr_owed;
+}
 
-	next.want = want & 15;
-	next.changes++;
-	self.interests = 1;
-	self.wrote = true;
-	__atomic_fetch_or(&ledger.changed[i / WORD_BITS], UINT64_C(1) << i % WORD_BITS,
-			  __ATOMIC_RELAXED);
-	quick_count(&ledger.nr_put_off);
-	ledger.fresh += fresh(next);
-	if (!hot_commit(&ledger.entry[i].word, e.word, next.word)) {
-		ledger.fresh -= fresh(next);
+/* It is of a stream, and of no more is asked than events as long as they last. */
+static bool
+plain(int op, int fd, const struct epoll_event *event)
+{
+	return (op == EPOLL_CTL_ADD || op == EPOLL_CTL_MOD) && stream_known(fd) &&
+	       !(event->events & ~PLAIN_EVENTS);
+}
+
+/* ADD of what is there, or MOD that asks for no more than the kernel waits for. What was learned in this streak is owed
+ * already. */
+static bool
+answered(int op, int fd, const struct epoll_event *event, int *r)
+{
+	struct interest *e = slot(fd);
+	size_t i = (size_t)(e - ledger.entry);
+	bool was = fresh(e);
+
+	if (e->streak != ledger.streak || !in_streak() || !event ||
+	    !plain(op, fd, event))
 		return false;
-	}
-	ledger.fresh -= fresh(e);
+	*r = -EEXIST;
+	if (op == EPOLL_CTL_ADD)
+		return true;
+	if (event->events & ~e->kernel || event->data.u64 != e->data)
+		return false;
+	*r = 0;
+	ledger.put_off[i / WORD_BITS] |= UINT64_C(1) << i % WORD_BITS;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	relaxed_set(e->want, event->events);
+	ledger.fresh += fresh(e) - was;
 	return true;
 }
 
 bool
-interest_ctl(int op, int fd, const struct epoll_event *event,
+interest_ctl(int ep, int op, int fd, const struct epoll_event *event,
 	     struct interest_call *call, int *r)
 {
-	union entry e = { .word = 0 };
+	struct interest *e = slot(fd);
 
-	*call = (struct interest_call){ .before = 0 };
+	*call = (struct interest_call){ .about = false };
+	interest_end_of(fd); /* which is to be a part of another */
+	if (!interest_is(ep) && !(ledger.busy && ep == ledger.ep))
+		return false;
 	if (!self_is_alone())
 		interest_end();
-	if (interest_is(fd) || !interest_is(ledger.ep) || !ours())
+	call->nested = ledger.waits || !enter();
+	if (call->nested) {
+		interest_end();
 		return false;
-	call->plain = (op == EPOLL_CTL_ADD || op == EPOLL_CTL_MOD) &&
-		      stream_known(fd) && (uintptr_t)event >= 4096 &&
-		      !(event->events & ~PLAIN_EVENTS);
-	e = entry_of(fd);
-	if (call->plain && e.known && e.trusted == ledger.epoch && !ledger.waits &&
-	    self.nr_owed) {
-		uint32_t want = to_bits(event->events);
-
-		*r = op == EPOLL_CTL_ADD ? -EEXIST : 0;
-		if (op == EPOLL_CTL_ADD)
-			return true;
-		if (!(want & ~e.kernel) && event->data.u64 == ledger.data[slot(fd)] &&
-		    put_off(e, want))
-			return true;
-		e = entry_of(fd);
 	}
-	/* The call may be left by siglongjmp: nothing is known of the entry until it returns. */
-	if (e.known) {
-		if (e.want != e.kernel)
-			apply(slot(fd));
-		if (fresh(e))
-			ledger.fresh--;
-		interest_drop(fd);
+	if (live() && is_of(e, fd) && answered(op, fd, event, r)) {
+		leave();
+		return live(); /* else a handler has ended it, and has not seen this change */
 	}
-	call->before = e.word;
+	call->about = true;
+	if (is_of(e, fd)) {
+		tell(e);
+		call->before = *e;
+		forget(e); /* until the call returns */
+	}
 	return false;
 }
 
-/* What the entry held when the call began was dropped: whatever it holds now is another number's, or a handler has
- * come in between. Which of the two changes was the later one nobody knows, so both orders are right: but
- * nothing is known of the descriptor then. True: the slot is free. */
-static bool
-make_way(int fd)
+/* In a handler, which came when it was told of this entry, maybe: it will be told again. */
+static void
+record(int op, int fd, const struct epoll_event *event, int r)
 {
-	unsigned i = slot(fd);
-	union entry e = { .word = relaxed(ledger.entry[i].word) };
+	struct interest *e = slot(fd);
 
-	if (!e.known)
-		return true;
-	apply(i);
-	relaxed_set(ledger.entry[i].word, 0);
-	return e.fd != (unsigned)fd;
+	if (r < 0 || (e->number && !is_of(e, fd)))
+		return;
+	e->changes++;
+	relaxed_set(e->number, 0);
+	if (op == EPOLL_CTL_DEL)
+		return;
+	e->want = e->kernel = event->events;
+	e->data = event->data.u64;
+	relaxed_set(e->number, (uint32_t)fd + 1);
+}
+
+static void
+learn(int op, int fd, const struct epoll_event *event, const struct interest_call *call,
+      int r)
+{
+	const struct interest *before = &call->before;
+	struct interest *e = slot(fd);
+
+	/* Else nobody knows whether there is an event to be read. */
+	bool is_plain = (r == 0 || r == -EEXIST) && plain(op, fd, event);
+
+	if (is_plain && r == -EEXIST) {
+		/* That is no knowledge of what it waits for. */
+		if (before->number) {
+			*e = *before;
+			e->streak = 0;
+		}
+		return;
+	}
+	if (!is_plain || op == EPOLL_CTL_ADD || !before->number)
+		ledger.unknown = true;
+	if (!is_plain)
+		return;
+	tell(e); /* another descriptor's */
+	forget(e);
+	e->want = e->kernel = event->events;
+	e->base = before->streak == ledger.streak ? before->base : before->want;
+	e->data = event->data.u64;
+	e->streak = in_streak() ? ledger.streak : 0;
+	if (in_streak()) {
+		self.interests = 1;
+		self.wrote = true;
+	}
+	if (fresh(e))
+		ledger.fresh++;
+	else if (e->want & ~e->base)
+		ledger.unknown = true;
+	relaxed_set(e->number, (uint32_t)fd + 1);
 }
 
 void
 interest_done(int op, int fd, const struct epoll_event *event,
 	      const struct interest_call *call, int r)
 {
-	union entry before = { .word = call->before }, next = { .word = 0 };
-	/* What a handler changes in the middle of a wait call, the kernel may have answered by. */
-	bool trusts = self.nr_owed && !ledger.waits;
-	unsigned i = slot(fd);
-
-	if (!interest_is(ledger.ep) || !ours())
+	if (call->nested)
+		record(op, fd, event, r);
+	if (!call->about)
 		return;
-	if (op == EPOLL_CTL_ADD && r == -EEXIST && call->plain) {
-		/* Not that it is taken for knowledge: the number may be another file's. */
-		before.trusted = ledger.epoch - 1;
-		if (before.known)
-			hot_commit(&ledger.entry[i].word, 0, before.word);
-		return;
-	}
-	if (!call->plain || r < 0 || op == EPOLL_CTL_ADD || !before.known)
-		ledger.unknown = true;
-	if (!call->plain || r < 0)
-		return;
-	if (!make_way(fd)) {
-		ledger.unknown = true;
-		return;
-	}
-	next.known = 1;
-	next.fd = (unsigned)fd & (NR_NUMBERS - 1);
-	next.want = to_bits(event->events) & 15;
-	next.kernel = to_bits(event->events) & 15;
-	next.base = before.trusted == ledger.epoch ? before.base : before.want;
-	next.changes = before.changes + 1;
-	next.trusted = ledger.epoch - !trusts;
-	if (trusts) {
-		self.interests = 1;
-		self.wrote = true;
-	}
-	if (fresh(next))
-		ledger.fresh++;
-	else if (next.want & ~next.base)
-		ledger.unknown = true;
-	ledger.data[i] = event->data.u64;
-	hot_commit(&ledger.entry[i].word, 0, next.word);
+	if (live())
+		learn(op, fd, event, call, r);
+	leave();
 }
 
 void
@@ -337,7 +356,10 @@ interest_look(int ep)
 void
 interest_told(int ep, struct epoll_event *events, int max, int nr)
 {
-	if (nr <= 0 || nr >= max || nr > STREAK_STREAMS || !interest_is(ep))
+	if (!interest_is(ep) || ledger.waits)
+		return;
+	self.streak = self.nr_owed != 0;
+	if (nr <= 0 || nr >= max || nr > MOST_STREAMS)
 		return;
 	for (int i = 0; i < nr; i++) {
 		if (events[i].events != EPOLLIN)
@@ -345,70 +367,60 @@ interest_told(int ep, struct epoll_event *events, int max, int nr)
 		ledger.told_data[i] = events[i].data.u64;
 	}
 	ledger.events = events;
-	ledger.look_ns = sys_now_ns();
+	ledger.max = max;
+	ledger.told_ns = sys_now_ns();
 	ledger.told = (uint32_t)nr;
 }
 
-/* A stream that the program waits to read from, and no more, and that it can read from. */
+/* The program waits to read from the stream, and for no more, and can. */
 static bool
 readable(int fd)
 {
 	const struct stream *s = stream_known(fd);
-	union entry e = entry_of(fd);
+	const struct interest *e = slot(fd);
 
-	return s && e.known && e.want == EPOLLIN && relaxed(s->reader) == self.tid &&
-	       stream_borrowed(s) && borrow_rest(s) && !relaxed(s->err) &&
+	return s && is_of(e, fd) && e->want == EPOLLIN &&
+	       relaxed(s->reader) == self.tid && stream_borrowed(s) && borrow_rest(s) &&
+	       !relaxed(s->err) &&
 	       !(relaxed(s->options) & (OPTION_RCVLOWAT | OPTION_NOTSENT));
 }
 
-/* Collects in `fds` the streams of this thread's list that are readable; some may be listed twice. Returns how
- * many; more than `most`: there are more. */
-static uint32_t
-collect(int fds[STREAK_STREAMS], uint32_t most)
+/* Of this thread's streams those that are readable are the ones that the kernel told of last, no more and no less. */
+static bool
+same_again(void)
 {
 	const struct thread *thread = self.thread;
-	uint32_t n = 0, j;
+	int fds[MOST_STREAMS];
+	uint32_t nr = 0, seen = 0, i, j;
 
-	for (uint32_t i = 0; thread && i < thread->nr_held; i++) {
+	for (i = 0; thread && i < thread->nr_held; i++) {
 		int fd = relaxed(thread->fd[i]);
 
 		if (!readable(fd))
 			continue;
-		for (j = 0; j < n && fds[j] != fd;)
+		for (j = 0; j < nr && fds[j] != fd;) /* some are listed twice */
 			j++;
-		if (j == most)
-			return most + 1;
-		fds[j] = fd;
-		if (j == n)
-			n++;
-	}
-	return n;
-}
-
-/* The events that were told last would be told again: each is that of one of these streams. */
-static bool
-same_again(const int fds[STREAK_STREAMS])
-{
-	for (uint32_t i = 0, j; i < ledger.told; i++) {
+		if (j < nr)
+			continue;
 		for (j = 0; j < ledger.told &&
-			    ledger.data[slot(fds[j])] != ledger.told_data[i];)
+			    (seen >> j & 1 || ledger.told_data[j] != slot(fd)->data);)
 			j++;
 		if (j == ledger.told)
 			return false;
+		seen |= 1U << j;
+		fds[nr++] = fd;
 	}
-	return true;
+	return nr == ledger.told;
 }
 
 bool
 interest_known(int ep, struct epoll_event *events, int max, int *nr)
 {
-	int fds[STREAK_STREAMS];
-
-	if (!interest_is(ep) || !ours() || !ledger.told || ledger.unknown ||
-	    ledger.fresh || ledger.turns >= STREAK_TURNS || events != ledger.events ||
-	    max <= (int)ledger.told || !self.nr_owed || !self_is_alone() ||
-	    sys_now_ns() - ledger.look_ns >= STREAK_NS ||
-	    collect(fds, ledger.told) != ledger.told || !same_again(fds))
+	if (!interest_is(ep) || !live() || !ledger.told || ledger.busy ||
+	    ledger.waits || ledger.unknown || ledger.fresh ||
+	    ledger.turns >= MOST_TURNS || events != ledger.events ||
+	    max != ledger.max || !in_streak() || !self_is_alone() ||
+	    sys_now_ns() - ledger.told_ns >= MOST_NS || !same_again())
 		return false;
 	ledger.turns++;
 	for (uint32_t i = 0; i < ledger.told; i++)

@@ -119,6 +119,7 @@ life_quiesce_all(enum flush_reason reason)
 	if (!self_enter())
 		return;
 	section_settle();
+	interest_end();
 	turn_each(quiesce_listed, &reason);
 }
 
@@ -127,7 +128,6 @@ life_shut(enum flush_reason reason)
 {
 	if (!self_enter())
 		return;
-	interest_end();
 	__atomic_fetch_add(&process->gate, 1,
 			   __ATOMIC_SEQ_CST); /* pairs with a hold's fence */
 	life_quiesce_all(reason);

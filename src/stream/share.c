@@ -197,7 +197,7 @@ share_pass(int fd)
 	struct stream *s = table_known_socket(fd);
 	struct heir *heir = heir_find(fd);
 
-	interest_left(fd);
+	interest_end_of(fd);
 	if (s)
 		share_for_good(s);
 	if (heir && heir->cookie)

@@ -68,7 +68,7 @@ wipe(struct stream *s, enum state state)
 	borrow_drop(s);
 	if (!section_settled(s))
 		s->tier = s->borrow_tier = 0;
-	interest_drop(s->fd);
+	interest_forget(s->fd);
 	was_open = relaxed(s->state) == STATE_OPEN;
 	stall_close(s);
 	relaxed_set(s->room, 0);
@@ -368,7 +368,7 @@ stream_close_begin(int fd)
 	if (!s) {
 		if (!number_known(fd) || !self_enter())
 			return;
-		interest_left(fd);
+		interest_end_of(fd);
 		if (relaxed(number_kind[fd]) == KIND_UNKNOWN)
 			share_close(fd, 0);
 		else if (relaxed(number_kind[fd]) == KIND_SOCKET &&

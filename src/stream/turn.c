@@ -127,6 +127,7 @@ static void
 list_empty(struct thread *thread)
 {
 	list_set(thread, 0);
+	self.streak = false;
 	__atomic_fetch_sub(&process->nr_owing, 1, __ATOMIC_RELEASE);
 }
 

@@ -63,9 +63,9 @@ void wait_end_owing(int r);
 static inline void
 wait_end(struct wait *w, int r)
 {
+	interest_waited();
 	if (!self.wrote)
 		return;
-	interest_waited();
 	if (turn_owes())
 		wait_end_owing(r);
 	else if (r == 0 || !w->zero)

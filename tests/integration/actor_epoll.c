@@ -27,12 +27,12 @@ static int ep,
 	other[2]; /* the instance; a stream of our own, with room, and its other end */
 static struct epoll_event events[MOST];
 
-unsigned
+struct epoll_event
 epoll_kernel(int set, int fd)
 {
+	struct epoll_event found = { .events = ~0U };
 	char path[64], text[4096] = "";
 	const char *at = text;
-	unsigned found = ~0U;
 	long in, n;
 
 	snprintf(path, sizeof path, "/proc/self/fdinfo/%d", set);
@@ -42,12 +42,16 @@ epoll_kernel(int set, int fd)
 	if (n < 0)
 		result("fdinfo", -1);
 	while ((at = strstr(at, "tfd:"))) {
-		int number;
+		unsigned long long data;
 		unsigned wanted;
+		int number;
 
-		if (sscanf(at, "tfd: %d events: %x", &number, &wanted) == 2 &&
-		    number == fd)
-			found = wanted & ~(unsigned)(EPOLLERR | EPOLLHUP);
+		if (sscanf(at, "tfd: %d events: %x data: %llx", &number, &wanted,
+			   &data) == 3 &&
+		    number == fd) {
+			found.events = wanted & ~(unsigned)(EPOLLERR | EPOLLHUP);
+			found.data.u64 = data;
+		}
 		at++;
 	}
 	return found;
@@ -73,7 +77,7 @@ epoll_wants_room(int set, int fd, bool wants)
 static void
 say_kernel(const char *when)
 {
-	say("%s: %x", when, epoll_kernel(ep, other[0]));
+	say("%s: %x", when, epoll_kernel(ep, other[0]).events);
 }
 
 static void
@@ -320,7 +324,7 @@ static int
 look(int unused, char **args)
 {
 	(void)unused;
-	say("in a program: %x", epoll_kernel(atoi(args[0]), atoi(args[1])));
+	say("in a program: %x", epoll_kernel(atoi(args[0]), atoi(args[1])).events);
 	return 6;
 }
 

@@ -11,8 +11,9 @@
 
 #include <sys/epoll.h>
 
-/* The events that `ep` waits for of `fd`, without ERR and HUP, and without any library; ~0: it does not. */
-unsigned epoll_kernel(int ep, int fd);
+/* What `ep` waits for of `fd`, without ERR and HUP, and what it brings then; asked without any library. events ~0: it
+ * does not. */
+struct epoll_event epoll_kernel(int ep, int fd);
 
 /* epoll_ctl, with the descriptor as data. */
 int epoll_change(int ep, int op, int fd, unsigned events);

@@ -18,6 +18,7 @@ struct race {
 	/* What the second does when the first is about to read in the kernel: then all instructions
 	 * from there on are tried. */
 	void (*at_read)(void);
+	bool apart; /* each round in a process of its own */
 	int stride; /* that many instructions on, each time; 0: one */
 };
 

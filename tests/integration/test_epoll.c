@@ -59,9 +59,15 @@ static const struct scenario scenarios[] = {
 	  QUEUED },
 	RACE("a_handler_changes_another_interest_in_a_change", "epoll-other"),
 	RACE("a_handler_changes_the_same_interest_in_a_change", "epoll-same"),
+	RACE("a_handler_begins_anew_in_a_change", "epoll-anew"),
+	RACE("a_handler_sleeps_in_a_change", "epoll-slept"),
+	RACE("a_handler_copies_the_instance_in_a_change", "epoll-copied"),
 	RACE("a_handler_changes_an_interest_in_a_wait", "epoll-wait"),
-	RACE("a_handler_leaves_a_change", "epoll-jump"),
-	RACE("a_handler_leaves_a_wait", "epoll-jump-wait"),
+	RACE("a_handler_changes_an_interest_in_a_wait_with_nothing_owed", "epoll-free"),
+	RACE("a_handler_changes_an_interest_in_a_sleep", "epoll-sleep"),
+	RACE("a_handler_leaves_a_change", "epoll-left"),
+	RACE("a_handler_leaves_a_wait", "epoll-left-wait"),
+	RACE("a_handler_leaves_a_sleep", "epoll-left-sleep"),
 };
 
 int

@@ -9,7 +9,7 @@
 #include "base/sys.h"
 #include <stdbool.h>
 
-enum { FAKE_FDS = 64, FAKE_SCRIPT = 32, FAKE_OPTIONS = 24 };
+enum { FAKE_FDS = 1100, FAKE_SCRIPT = 32, FAKE_OPTIONS = 24 };
 
 /* The calls that are counted and can be made to fail. */
 enum fake_call {

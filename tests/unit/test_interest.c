@@ -16,20 +16,17 @@ static int
 ctl(int op, int fd, uint32_t wanted, uint64_t data)
 {
 	struct epoll_event event = { .events = wanted, .data.u64 = data };
-	struct interest_call call = { .before = 0 };
-	bool ours = interest_is(EP);
+	struct interest_call call;
 	int r;
 
-	interest_left(fd);
-	if (ours && interest_ctl(op, fd, &event, &call, &r))
+	if (interest_ctl(EP, op, fd, &event, &call, &r))
 		return r;
 	r = sys_epoll_ctl(EP, op, fd, &event);
-	if (ours)
-		interest_done(op, fd, &event, &call, r);
+	interest_done(op, fd, &event, &call, r);
 	return r;
 }
 
-/* A wait call that finds something, as the entry makes it. */
+/* An epoll_wait that asks the kernel, as the entry makes it. */
 static void
 kernel_tells(int nr)
 {
@@ -39,6 +36,13 @@ kernel_tells(int nr)
 	interest_look(EP);
 	assert_true(wait_looked(nr));
 	interest_told(EP, events, MAX_EVENTS, nr);
+}
+
+static void
+one_told(uint64_t data)
+{
+	events[0] = (struct epoll_event){ .events = EPOLLIN, .data.u64 = data };
+	kernel_tells(1);
 }
 
 static int
@@ -79,8 +83,7 @@ set_up(void)
 	accepted(B, AF_INET);
 	assert_int_equal(ctl(EPOLL_CTL_ADD, A, EPOLLIN, 1), 0);
 	assert_int_equal(ctl(EPOLL_CTL_ADD, B, EPOLLIN, 2), 0);
-	events[0] = (struct epoll_event){ .events = EPOLLIN, .data.u64 = 1 };
-	kernel_tells(1);
+	one_told(1);
 	assert_int_equal(ctl(EPOLL_CTL_MOD, B, EPOLLIN | EPOLLOUT, 2), 0);
 	fake.fd[B].trace[0] = '\0';
 }
@@ -325,7 +328,7 @@ as_part_of_another_it_is_left_to_the_kernel(void **state)
 	(void)state;
 	set_up();
 	ctl(EPOLL_CTL_MOD, B, EPOLLIN, 2);
-	interest_left(EP);
+	interest_end_of(EP);
 	assert_over();
 }
 
@@ -358,7 +361,102 @@ its_close_makes_way_for_the_next(void **state)
 	assert_false(interest_is(EP));
 	interest_made(EP + 1);
 	assert_true(interest_is(EP + 1));
-	interest_left(EP + 1);
+	interest_end_of(EP + 1);
+}
+
+static void
+two_numbers_in_one_place_do_not_meet(void **state)
+{
+	enum { FAR = B + 1024 };
+	struct wait w;
+
+	(void)state;
+	set_up();
+	ctl(EPOLL_CTL_MOD, B, EPOLLIN, 2);
+	accepted(FAR, AF_INET);
+	assert_int_equal(ctl(EPOLL_CTL_ADD, FAR, EPOLLIN, 7), 0);
+	assert_int_equal(kernel_events(B), EPOLLIN);
+	assert_int_equal(fake.fd[B].interest.data.u64, 2);
+	asked_since();
+	assert_int_equal(ctl(EPOLL_CTL_ADD, B, EPOLLIN, 2), -EEXIST);
+	assert_int_equal(asked_since(), 1);
+	ctl(EPOLL_CTL_MOD, FAR, EPOLLIN | EPOLLOUT, 7);
+	ctl(EPOLL_CTL_MOD, FAR, EPOLLIN, 7);
+	ctl(EPOLL_CTL_MOD, B, EPOLLOUT, 2);
+	wait_begin(&w, true);
+	assert_int_equal(kernel_events(FAR), EPOLLIN);
+	assert_int_equal(kernel_events(B), EPOLLOUT);
+}
+
+static void
+every_kind_of_event_is_put_off_and_told(void **state)
+{
+	static const uint32_t all = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP;
+	struct wait w;
+
+	(void)state;
+	for (uint32_t bit = 1; bit <= EPOLLRDHUP; bit *= 2) {
+		if (!(bit & all))
+			continue;
+		stream_forget(A);
+		stream_forget(B);
+		fake.fd[A].interests = fake.fd[B].interests = false;
+		set_up();
+		ctl(EPOLL_CTL_MOD, B, all, 2);
+		asked_since();
+		ctl(EPOLL_CTL_MOD, B, all & ~bit, 2);
+		assert_int_equal(asked_since(), 0);
+		wait_begin(&w, true);
+		wait_end(&w, 1);
+		assert_int_equal(kernel_events(B), all & ~bit);
+	}
+}
+
+static void
+what_is_gone_at_the_wait_is_forgotten(void **state)
+{
+	(void)state;
+	set_up();
+	ctl(EPOLL_CTL_MOD, B, EPOLLIN, 2);
+	fake.fd[B].interests = false;
+	one_told(1);
+	assert_int_equal(ctl(EPOLL_CTL_ADD, B, EPOLLOUT, 3), 0);
+	assert_int_equal(ctl(EPOLL_CTL_MOD, B, EPOLLIN, 3), 0);
+	assert_int_equal(kernel_events(B), EPOLLIN);
+}
+
+static void
+a_child_that_nobody_announced_knows_nothing(void **state)
+{
+	(void)state;
+	set_up();
+	process->generation++;
+	asked_since();
+	ctl(EPOLL_CTL_MOD, B, EPOLLIN, 2);
+	assert_int_equal(asked_since(), 1);
+	assert_int_equal(ctl(EPOLL_CTL_ADD, B, EPOLLIN, 2), -EEXIST);
+	assert_int_equal(asked_since(), 1);
+	process->generation--;
+}
+
+static void
+not_where_others_are_or_nobody_wants_it(void **state)
+{
+	static const char no;
+	const char *alone = self_alone;
+
+	(void)state;
+	interest_end();
+	self_alone = &no;
+	interest_made(EP);
+	assert_false(interest_is(EP));
+	self_alone = alone;
+	settings.test_direct = true;
+	interest_made(EP);
+	assert_false(interest_is(EP));
+	settings.test_direct = false;
+	interest_made(EP);
+	assert_true(interest_is(EP));
 }
 
 /* ---- wait calls that are answered from memory ---- */
@@ -405,8 +503,7 @@ a_streak_ends(void **state)
 	for (int i = 0; i < 64; i++)
 		assert_known(1);
 	assert_known(-1);
-	events[0] = (struct epoll_event){ .events = EPOLLIN, .data.u64 = 1 };
-	kernel_tells(1);
+	one_told(1);
 	assert_known(1);
 	fake.now_ns += 100000;
 	assert_known(-1);
@@ -431,7 +528,7 @@ what_else_is_ready_is_told(void **state)
 	interest_look(EP);
 	interest_told(EP, events, 1, 1);
 	assert_known(-1);
-	kernel_tells(1);
+	one_told(1);
 	assert_known(1);
 }
 
@@ -454,14 +551,55 @@ two_that_were_told_are_told_again(void **state)
 }
 
 static void
+more_than_can_be_remembered_are_left_to_the_kernel(void **state)
+{
+	struct epoll_event many[40] = { { 0 } };
+	int nr;
+
+	(void)state;
+	set_up();
+	ctl(EPOLL_CTL_MOD, B, EPOLLIN, 2);
+	for (int i = 0; i < 39; i++)
+		many[i] = (struct epoll_event){ .events = EPOLLIN, .data.u64 = 1 };
+	interest_look(EP);
+	interest_told(EP, many, 40, 39);
+	assert_false(interest_known(EP, many, 40, &nr));
+	interest_told(EP, many, 40, 1);
+	assert_true(interest_known(EP, many, 40, &nr));
+}
+
+/* One of them has been read to its end, and another has come. */
+static void
+streams_with_the_same_data_are_told_apart(void **state)
+{
+	char rest[64];
+	int nr;
+
+	(void)state;
+	set_up();
+	ctl(EPOLL_CTL_MOD, B, EPOLLIN, 2);
+	borrowed(C);
+	ctl(EPOLL_CTL_ADD, C, EPOLLIN, 1);
+	events[0] = events[1] = (struct epoll_event){ .events = EPOLLIN, .data.u64 = 1 };
+	kernel_tells(2);
+	assert_true(interest_known(EP, events, MAX_EVENTS, &nr));
+	assert_int_equal(nr, 2);
+	assert_int_equal(app_read(stream_known(C), rest, 33), 33);
+	borrowed(C + 1);
+	ctl(EPOLL_CTL_ADD, C + 1, EPOLLIN, 5);
+	interest_look(EP);
+	interest_told(EP, events, MAX_EVENTS, 2);
+	assert_false(interest_known(EP, events, MAX_EVENTS, &nr));
+}
+
+static void
 what_was_changed_unseen_is_not_told(void **state)
 {
 	(void)state;
 	set_up();
 	ctl(EPOLL_CTL_MOD, B, EPOLLIN, 2);
 	fake.fd[A].interest.data.u64 = 5;
-	events[0] = (struct epoll_event){ .events = EPOLLIN, .data.u64 = 5 };
-	kernel_tells(1);
+	one_told(5);
 	assert_known(-1);
 }
 
@@ -514,8 +652,7 @@ a_known_answer_flushes_what_is_overdue(void **state)
 	ctl(EPOLL_CTL_MOD, B, EPOLLIN, 2);
 	s = stream_known(B);
 	hold(s, "a");
-	events[0] = (struct epoll_event){ .events = EPOLLIN, .data.u64 = 1 };
-	kernel_tells(1);
+	one_told(1);
 	assert_true(wait_known(EP, events, MAX_EVENTS, &nr));
 	assert_held(s, 1);
 	fake.now_ns += DELAY_US * 500 + 1;
@@ -591,7 +728,7 @@ handler(bool done)
 	int fd;
 
 	nr_native += done;
-	if (inside || !handles || draw(3))
+	if (inside || !handles || draw(20))
 		return;
 	inside = true;
 	fd = walk_fd[draw(WALK)];
@@ -645,6 +782,7 @@ step_wait(void)
 	struct wait w;
 	int nr;
 
+	interest_made(EP); /* a handler has ended it */
 	memset(events, 0, sizeof(events));
 	if (interest_known(EP, events, MAX_EVENTS, &nr)) {
 		int would = 0;
@@ -669,7 +807,7 @@ step_wait(void)
 	interest_look(EP);
 	same(true);
 	nr = kernel_answers();
-	wait_end(&w, nr ? nr : 1);
+	wait_end(&w, 1);
 	interest_told(EP, events, MAX_EVENTS, nr);
 }
 
@@ -737,10 +875,17 @@ main(void)
 		TEST(as_part_of_another_it_is_left_to_the_kernel),
 		TEST(with_a_second_thread_it_is_left_to_the_kernel),
 		TEST(its_close_makes_way_for_the_next),
+		TEST(two_numbers_in_one_place_do_not_meet),
+		TEST(every_kind_of_event_is_put_off_and_told),
+		TEST(what_is_gone_at_the_wait_is_forgotten),
+		TEST(a_child_that_nobody_announced_knows_nothing),
+		TEST(not_where_others_are_or_nobody_wants_it),
 		TEST(while_bytes_are_left_the_stream_is_readable),
 		TEST(a_streak_ends),
 		TEST(what_else_is_ready_is_told),
 		TEST(two_that_were_told_are_told_again),
+		TEST(more_than_can_be_remembered_are_left_to_the_kernel),
+		TEST(streams_with_the_same_data_are_told_apart),
 		TEST(what_was_changed_unseen_is_not_told),
 		TEST(who_asks_for_more_than_bytes_asks_the_kernel),
 		TEST(the_first_answer_goes_where_the_kernels_went),
