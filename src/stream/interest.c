@@ -257,11 +257,9 @@ interest_ctl(int ep, int op, int fd, const struct epoll_event *event,
 		return false;
 	if (!self_is_alone())
 		interest_end();
-	call->nested = ledger.waits || !enter();
-	if (call->nested) {
-		interest_end();
+	call->nested = !enter();
+	if (call->nested)
 		return false;
-	}
 	if (live() && is_of(e, fd) && answered(op, fd, event, r)) {
 		leave();
 		return live(); /* else a handler has ended it, and has not seen this change */
@@ -417,10 +415,10 @@ bool
 interest_known(int ep, struct epoll_event *events, int max, int *nr)
 {
 	if (!interest_is(ep) || !live() || !ledger.told || ledger.busy ||
-	    ledger.waits || ledger.unknown || ledger.fresh ||
-	    ledger.turns >= MOST_TURNS || events != ledger.events ||
-	    max != ledger.max || !in_streak() || !self_is_alone() ||
-	    sys_now_ns() - ledger.told_ns >= MOST_NS || !same_again())
+	    ledger.unknown || ledger.fresh || ledger.turns >= MOST_TURNS ||
+	    events != ledger.events || max != ledger.max || !in_streak() ||
+	    !self_is_alone() || sys_now_ns() - ledger.told_ns >= MOST_NS ||
+	    !same_again())
 		return false;
 	ledger.turns++;
 	for (uint32_t i = 0; i < ledger.told; i++)

@@ -100,6 +100,15 @@ begin_free(void)
 	usleep(1);
 }
 
+/* Something is, but no change. */
+static void
+begin_owing(void)
+{
+	begin_stopped();
+	wait();
+	read_some();
+}
+
 static void
 sleep_shortly(void)
 {
@@ -125,6 +134,13 @@ read_and_stop(void)
 	read_some();
 	epoll_wants_room(ep, first[0], true);
 	stop_waiting();
+}
+
+static void
+wait_and_stop(void)
+{
+	wait();
+	read_and_stop();
 }
 
 static void
@@ -268,6 +284,8 @@ const struct race epoll_races[] = {
 	  .stride = 3 },
 	{ "epoll-copied", begin, stop_waiting, copy, after_stopped },
 	{ "epoll-wait", begin_stopped, wait, change_same, after_room, .stride = 3 },
+	{ "epoll-owing", begin_owing, wait, read_and_stop, after_free, .stride = 3 },
+	{ "epoll-nested", begin_owing, wait, wait_and_stop, after_free, .stride = 3 },
 	{ "epoll-free", begin_free, wait, read_and_stop, after_free },
 	{ "epoll-sleep", begin_stopped, sleep_shortly, change_same, after_room,
 	  .stride = 3 },

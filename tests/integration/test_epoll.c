@@ -63,6 +63,8 @@ static const struct scenario scenarios[] = {
 	RACE("a_handler_sleeps_in_a_change", "epoll-slept"),
 	RACE("a_handler_copies_the_instance_in_a_change", "epoll-copied"),
 	RACE("a_handler_changes_an_interest_in_a_wait", "epoll-wait"),
+	RACE("a_handler_changes_an_interest_in_a_wait_with_bytes_owed", "epoll-owing"),
+	RACE("a_handler_waits_and_changes_an_interest_in_a_wait", "epoll-nested"),
 	RACE("a_handler_changes_an_interest_in_a_wait_with_nothing_owed", "epoll-free"),
 	RACE("a_handler_changes_an_interest_in_a_sleep", "epoll-sleep"),
 	RACE("a_handler_leaves_a_change", "epoll-left"),
