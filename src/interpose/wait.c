@@ -314,6 +314,16 @@ epoll_pwait2(int ep, struct epoll_event *events, int max,
 	return r;
 }
 
+static int
+epoll_ctl_native(int ep, int op, int fd, struct epoll_event *event)
+{
+	int r = real.epoll_ctl(ep, op, fd, event);
+
+	if (r == 0 && op != EPOLL_CTL_DEL && event->events & EPOLLPRI)
+		relaxed_set(urgent_waits, true);
+	return r;
+}
+
 int
 epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
 {
@@ -321,11 +331,11 @@ epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
 	int r;
 
 	real_ready();
+	if (!relaxed(interest_any))
+		return epoll_ctl_native(ep, op, fd, event);
 	if (interest_ctl(ep, op, fd, entry_nowhere(event) ? NULL : event, &call, &r))
 		return (int)entry_result(r);
-	r = real.epoll_ctl(ep, op, fd, event);
-	if (r == 0 && op != EPOLL_CTL_DEL && event->events & EPOLLPRI)
-		relaxed_set(urgent_waits, true);
+	r = epoll_ctl_native(ep, op, fd, event);
 	interest_done(op, fd, event, &call, (int)entry_raw(r));
 	return r;
 }

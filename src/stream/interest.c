@@ -34,6 +34,8 @@ static struct ledger {
 	struct interest entry[NR_ENTRIES];
 } ledger;
 
+bool interest_any;
+
 static struct interest *
 slot(int fd)
 {
@@ -73,6 +75,7 @@ interest_made(int ep)
 	ledger.generation = process->generation;
 	ledger.streak = 1;
 	number_set(ep, KIND_EPOLL);
+	relaxed_set(interest_any, true);
 }
 
 /* Tells the kernel what is wanted. Again where a handler has changed it in the middle: whose change was the later
@@ -116,6 +119,8 @@ interest_end(void)
 	number_set(ledger.ep, KIND_PLAIN);
 	for (unsigned i = 0; i < NR_ENTRIES; i++)
 		tell(&ledger.entry[i]);
+	if (!ledger.busy) /* else the interrupted one is yet to hear of what we do */
+		relaxed_set(interest_any, false);
 }
 
 void

@@ -28,6 +28,9 @@
 #include "stream/stream.h"
 #include <sys/epoll.h>
 
+/* There may be one; false: epoll_ctl() is the kernel's. */
+extern bool interest_any HIDDEN; /* A */
+
 static inline bool
 interest_is(int ep)
 {

@@ -4,6 +4,7 @@
 #include "actor_interleave.h"
 
 #include <setjmp.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -28,11 +29,11 @@ static void
 wait(void)
 {
 	static unsigned nr;
+	struct epoll_event *to = events + nr++ % 2;
 
-	nr++;
-	nr_events = epoll_wait(ep, events + nr % 2, MOST_EVENTS, 0);
-	for (int i = 0; nr % 2 && i < nr_events; i++)
-		events[i] = events[i + 1];
+	nr_events = epoll_wait(ep, to, MOST_EVENTS, 0);
+	if (to > events)
+		memmove(events, to, MOST_EVENTS * sizeof *to);
 }
 
 /* Some of the third's bytes have been read, so a library that reads ahead owes something. */
