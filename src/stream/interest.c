@@ -70,7 +70,8 @@ interest_made(int ep)
 	if (ep < 0 || config->test_direct || !self_ready() || !self_is_alone() ||
 	    !number_known(ep) || (ours && (ledger.busy || interest_is(ledger.ep))))
 		return;
-	memset(&ledger, 0, sizeof(ledger));
+	if (ledger.generation) /* else nothing of it is in memory yet */
+		memset(&ledger, 0, sizeof(ledger));
 	ledger.ep = ep;
 	ledger.generation = process->generation;
 	ledger.streak = 1;
@@ -119,7 +120,7 @@ interest_end(void)
 	number_set(ledger.ep, KIND_PLAIN);
 	for (unsigned i = 0; i < NR_ENTRIES; i++)
 		tell(&ledger.entry[i]);
-	if (!ledger.busy) /* else the interrupted one is yet to hear of what we do */
+	if (!ledger.busy) /* else the interrupted one is yet to hear of what we do: leave() */
 		relaxed_set(interest_any, false);
 }
 
@@ -148,6 +149,8 @@ leave(void)
 {
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	ledger.busy = false;
+	if (!interest_is(ledger.ep))
+		relaxed_set(interest_any, false);
 }
 
 /* What is owed is done with last: it may be left in the middle. */
@@ -179,24 +182,27 @@ interest_apply(void)
 void
 interest_wait(void)
 {
-	if (ledger.waits)
-		interest_end();
-	ledger.waits = true;
-	self.streak = false;
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	if (relaxed(interest_any)) {
+		if (ledger.waits)
+			interest_end();
+		ledger.waits = true;
+		self.streak = false;
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	}
 	interest_apply();
 }
 
 void
 interest_waited(void)
 {
-	ledger.waits = false;
+	if (relaxed(interest_any))
+		ledger.waits = false;
 }
 
 void
 interest_close(int fd)
 {
-	if (!live() || !is_of(slot(fd), fd) || !enter())
+	if (!relaxed(interest_any) || !is_of(slot(fd), fd) || !live() || !enter())
 		return;
 	tell(slot(fd));
 	forget(slot(fd));
@@ -206,7 +212,7 @@ interest_close(int fd)
 void
 interest_forget(int fd)
 {
-	if (is_of(slot(fd), fd))
+	if (relaxed(interest_any) && is_of(slot(fd), fd))
 		forget(slot(fd));
 }
 

@@ -28,7 +28,7 @@
 #include "stream/stream.h"
 #include <sys/epoll.h>
 
-/* There may be one; false: epoll_ctl() is the kernel's. */
+/* There may be one; false: all is the kernel's, and none of this is touched. */
 extern bool interest_any HIDDEN; /* A */
 
 static inline bool
