@@ -23,8 +23,8 @@
  * for epoll_wait interest_told().
  *
  * Threads: the program's only one. Signals: safe, siglongjmp included: a handler that comes in the middle of one of these
- * functions, or of a wait call, and calls another, ends it all for good, as does whoever calls one after
- * such a function was left. errno is left alone. */
+ * functions and calls another, or in the middle of a wait call and makes one, ends it all for good, as does whoever
+ * comes after one that was left. errno is left alone. */
 #include "stream/stream.h"
 #include <sys/epoll.h>
 

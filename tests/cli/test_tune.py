@@ -103,10 +103,15 @@ def memcached_with_16_requests_in_flight_gains(tmp):
 def redis_without_pipelining_does_not(tmp):
     port = lib.free_port()
     load = (f"{need('redis-benchmark')} -q -p {port} -t get -n 8000 -P 1 -c 4")
-    doc, out = tune(tmp, "--metric", "GET: ([0-9.]+) requests", "--load", load, "--",
-                    need("redis-server"), "--port", port, "--save", "", "--dir", tmp)
-    assert doc["recommendation"] == {"setting": "off", "saving": None, "variables": {},
-                                     "dropIn": None}, doc["recommendation"]
+    for left in (1, 0):
+        doc, out = tune(tmp, "--metric", "GET: ([0-9.]+) requests", "--load", load, "--",
+                        need("redis-server"), "--port", port, "--save", "", "--dir", tmp)
+        found = doc["recommendation"]
+        if not found["saving"]:
+            break
+        # A twentieth of the processor's time may be chance: not twice.
+        assert left, found
+    assert found == {"setting": "off", "saving": None, "variables": {}, "dropIn": None}, found
     assert "Leave the library off" in out and "LD_PRELOAD" not in out, out
 
 
