@@ -8,6 +8,20 @@
 
 enum { MOST_STEPS = 40 };
 
+/* Reads up to the urgent mark, and one byte beyond. */
+#define READ_TEN \
+	{ \
+		DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 \
+	}
+#define PAST_THE_MARK \
+	{ PEER_SENDS, 0, 0, 100, 0, 0, 0, 0, 0 }, READ_TEN, \
+		{ PEER_SENDS_URGENT, 0, 0, 1, 0, 0, 0, 0, 0 }, \
+		{ PEER_SENDS, 0, 0, 23, 0, 0, 0, 0, 0 }, READ_TEN, READ_TEN, READ_TEN, \
+		READ_TEN, READ_TEN, READ_TEN, READ_TEN, READ_TEN, READ_TEN, \
+	{ \
+		DO_READ, 0, 0, 1, 0, 0, 0, 0, 0 \
+	}
+
 static const struct {
 	int transport, reader_connects, nr_streams, floods, seen_turns;
 	struct step steps[MOST_STEPS];
@@ -100,26 +114,13 @@ static const struct {
 	    { DO_SENDTO, 0, 0, 1, 0, 0, 2, 0, 0 },
 	    { DO_SENDTO, 0, 0, 1, 0, 0, 2, CANCELLED, 0 },
 	    { DO_CLOSE, 0, 0, 0, 0, 0, 0, 0, 0 } } },
-	/* A read went past the urgent mark, was not settled, and the kernel still told of urgent data. */
+	/* The kernel still told of urgent data that a read went past, which was not settled. */
 	{ TCP,
 	  0,
 	  1,
 	  0,
 	  0,
-	  { { PEER_SENDS, 0, 0, 100, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { PEER_SENDS_URGENT, 0, 0, 1, 0, 0, 0, 0, 0 },
-	    { PEER_SENDS, 0, 0, 23, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 1, 0, 0, 0, 0, 0 },
+	  { PAST_THE_MARK,
 	    { DO_EPOLL_SET, 0, 0, 0, EPOLLPRI, 0, 0, 0, 0 },
 	    { DO_EPOLL_WAIT, 0, 0, 0, 0, 0, 0, 0, 0 },
 	    { DO_CLOSE, 0, 0, 0, 0, 0, 0, 0, 0 } } },
@@ -128,20 +129,7 @@ static const struct {
 	  1,
 	  0,
 	  0,
-	  { { PEER_SENDS, 0, 0, 100, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { PEER_SENDS_URGENT, 0, 0, 1, 0, 0, 0, 0, 0 },
-	    { PEER_SENDS, 0, 0, 23, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 1, 0, 0, 0, 0, 0 },
+	  { PAST_THE_MARK,
 	    { DO_POLL, 0, 0, 0, POLLPRI, 0, 0, 0, 0 },
 	    { DO_CLOSE, 0, 0, 0, 0, 0, 0, 0, 0 } } },
 	{ TCP,
@@ -149,20 +137,7 @@ static const struct {
 	  1,
 	  0,
 	  0,
-	  { { PEER_SENDS, 0, 0, 100, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { PEER_SENDS_URGENT, 0, 0, 1, 0, 0, 0, 0, 0 },
-	    { PEER_SENDS, 0, 0, 23, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 10, 0, 0, 0, 0, 0 },
-	    { DO_READ, 0, 0, 1, 0, 0, 0, 0, 0 },
+	  { PAST_THE_MARK,
 	    { DO_SELECT, 0, 0, 0, POLLPRI, 0, 0, 0, 0 },
 	    { DO_CLOSE, 0, 0, 0, 0, 0, 0, 0, 0 } } },
 };

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -187,6 +189,47 @@ await_thread(void)
 }
 
 static void
+in_libcs_thread(union sigval unused)
+{
+	(void)unused;
+	say_kernel("in a thread");
+	said = 1;
+}
+
+/* Threads that libc makes, by itself. */
+static void
+time_to_thread(void)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD,
+				  .sigev_notify_function = in_libcs_thread };
+	struct itimerspec soon = { .it_value.tv_nsec = 1000 };
+	timer_t timer;
+
+	if (timer_create(CLOCK_MONOTONIC, &event, &timer) < 0)
+		result("timer_create", -1);
+	else if (timer_settime(timer, 0, &soon, NULL) == 0)
+		await_thread();
+}
+
+static void
+tell_thread(void)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD,
+				  .sigev_notify_function = in_libcs_thread };
+	struct mq_attr attr = { .mq_maxmsg = 1, .mq_msgsize = 1 };
+	char name[32];
+	mqd_t queue;
+
+	snprintf(name, sizeof name, "/weir-epoll-%d", getpid());
+	queue = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attr);
+	mq_unlink(name);
+	if (queue == (mqd_t)-1 || mq_notify(queue, &event) < 0)
+		result("mq", -1);
+	else if (mq_send(queue, "m", 1, 0) == 0)
+		await_thread();
+}
+
+static void
 child_says(pid_t pid)
 {
 	int status = 0;
@@ -289,6 +332,12 @@ do_what(const char *what)
 		pthread_create(&thread, NULL, in_thread, NULL), await_thread();
 	else if (!strcmp(what, "c11-thread"))
 		thrd_create(&c11, in_c11_thread, NULL), await_thread();
+	else if (!strcmp(what, "timer"))
+		time_to_thread();
+	else if (!strcmp(what, "mq_notify"))
+		tell_thread();
+	else if (!strcmp(what, "pidfd_getfd"))
+		pidfd_getfd(pidfd_open(getpid(), 0), ep, 0);
 	else if (!strcmp(what, "fork"))
 		child_says(fork());
 	else if (!strcmp(what, "syscall-fork"))
