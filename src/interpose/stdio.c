@@ -54,8 +54,9 @@ lio_listio(int mode, const aio_request requests[], int nr, struct sigevent *even
 {
 	for (int i = 0; i < nr; i++)
 		if (requests[i])
-			leave_to_threads(requests[i]->aio_fildes);
+			leave(requests[i]->aio_fildes);
 	real_ready();
+	interest_end(); /* without requests, too, a thread calls back */
 	return real.lio_listio(mode, requests, nr, event);
 }
 

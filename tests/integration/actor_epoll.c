@@ -3,11 +3,13 @@
 #include "actor_epoll.h"
 #include "actor_rest.h"
 
+#include <aio.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
@@ -230,6 +232,47 @@ tell_thread(void)
 }
 
 static void
+ask_thread(bool list)
+{
+	static char byte;
+	static struct aiocb *none[1], request = { .aio_buf = &byte, .aio_nbytes = 1 };
+	static struct sigevent event = { .sigev_notify = SIGEV_THREAD,
+					 .sigev_notify_function = in_libcs_thread };
+
+	request.aio_sigevent = event;
+	request.aio_fildes = list ? -1 : open("/dev/null", O_RDONLY);
+	if ((list ? lio_listio(LIO_NOWAIT, none, 0, &event) : aio_read(&request)) < 0)
+		result("aio", -1);
+	else
+		await_thread();
+}
+
+static int
+in_cloned_thread(void *unused)
+{
+	(void)unused;
+	said = 1;
+	raw_call(SYS_exit, 0, 0, 0, 0, 0);
+	return 0;
+}
+
+/* Of thread-local data it has a pointer, no more. */
+static void
+clone_thread(void)
+{
+	static char stack[32768] __attribute__((aligned(64)));
+	static void *data[64] __attribute__((aligned(64)));
+	int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+		    CLONE_SYSVSEM | CLONE_SETTLS;
+
+	if (clone(in_cloned_thread, stack + sizeof stack, flags, NULL, NULL, data + 32,
+		  NULL) < 0)
+		result("clone", -1);
+	else
+		await_thread();
+}
+
+static void
 child_says(pid_t pid)
 {
 	int status = 0;
@@ -338,6 +381,14 @@ do_what(const char *what)
 		tell_thread();
 	else if (!strcmp(what, "pidfd_getfd"))
 		pidfd_getfd(pidfd_open(getpid(), 0), ep, 0);
+	else if (!strcmp(what, "aio_read"))
+		ask_thread(false);
+	else if (!strcmp(what, "lio_listio"))
+		ask_thread(true);
+	else if (!strcmp(what, "io_submit"))
+		syscall(SYS_io_submit, 0, 0, NULL);
+	else if (!strcmp(what, "clone"))
+		clone_thread();
 	else if (!strcmp(what, "fork"))
 		child_says(fork());
 	else if (!strcmp(what, "syscall-fork"))
