@@ -1,11 +1,15 @@
-/* Several threads: each with a stream of its own when the process ends; two that read one. */
+/* Several threads: each with a stream of its own when the process ends, silent or in the middle of a write; two that
+ * read one. */
 #include "actor.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -101,6 +105,134 @@ many_end(int unused, char **args)
 	return 1;
 }
 
+/* ---- threads that write on while the process ends ---- */
+
+enum { NR_WRITERS = 4, NR_ENDS = 40, RECORD = 8 };
+
+/* Of one process, for us to read: how many records of each writer were written, by what its calls have said. */
+static struct written {
+	atomic_long records[NR_WRITERS];
+} * written;
+
+static void *
+write_on(void *number)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), i = *(int *)number;
+	char record[RECORD + 24];
+
+	if (connect(fd, (struct sockaddr *)&name, name_len) < 0)
+		result("connect", -1);
+	snprintf(record, sizeof record, "%d      ;", i);
+	write(fd, record, RECORD); /* who it is */
+	for (long n = 0;; n++) {
+		snprintf(record, sizeof record, "%07ld;", n % 10000000);
+		if (write(fd, record, RECORD) != RECORD)
+			result("write", -1);
+		atomic_store(&written->records[i], n + 1);
+	}
+	return NULL;
+}
+
+static void
+write_and_end(const char *how, int round)
+{
+	static int number[NR_WRITERS];
+	pthread_t thread;
+	bool all;
+
+	for (int i = 0; i < NR_WRITERS; i++) {
+		number[i] = i;
+		pthread_create(&thread, NULL, write_on, &number[i]);
+	}
+	do {
+		all = true;
+		for (int i = 0; i < NR_WRITERS; i++)
+			all &= atomic_load(&written->records[i]) > 10 * round;
+	} while (!all);
+	end_of_all(how);
+}
+
+/* What one writer sent. */
+struct sent {
+	char record[RECORD];
+	size_t len; /* of the record that is under way */
+	long next;
+	int writer; /* -1: it has not said */
+};
+
+static void
+take(struct sent *sent, const char *bytes, size_t nr)
+{
+	for (size_t i = 0; i < nr; i++) {
+		sent->record[sent->len++] = bytes[i];
+		if (sent->len < RECORD)
+			continue;
+		sent->len = 0;
+		if (sent->writer < 0)
+			sent->writer = sent->record[0] - '0';
+		else if (atol(sent->record) != sent->next++)
+			say("%ld instead of %ld", atol(sent->record), sent->next - 1);
+	}
+}
+
+static void
+read_to_the_end(int listener)
+{
+	struct sent sent[NR_WRITERS] = { 0 };
+	struct pollfd peers[NR_WRITERS];
+	int open = NR_WRITERS;
+	char bytes[4096];
+
+	for (int i = 0; i < NR_WRITERS; i++) {
+		peers[i] = (struct pollfd){ accept(listener, NULL, NULL), POLLIN, 0 };
+		sent[i].writer = -1;
+	}
+	while (open) {
+		poll(peers, NR_WRITERS, -1);
+		for (int i = 0; i < NR_WRITERS; i++) {
+			ssize_t n = peers[i].revents
+					    ? read(peers[i].fd, bytes, sizeof bytes)
+					    : -1;
+
+			if (n > 0)
+				take(&sent[i], bytes, (size_t)n);
+			if (n)
+				continue;
+			open--;
+			close(peers[i].fd);
+			peers[i].fd = -1;
+			if (sent[i].next <
+			    atomic_load(&written->records[sent[i].writer]))
+				say("lost at %ld", sent[i].next);
+		}
+	}
+}
+
+/* writing HOW: as often as that a process ends in the middle of its threads' writes. */
+static int
+many_writing(int unused, char **args)
+{
+	int listener = listen_somewhere(), status;
+
+	(void)unused;
+	written = mmap(NULL, sizeof *written, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (int round = 0; round < NR_ENDS; round++) {
+		pid_t pid;
+
+		memset(written, 0, sizeof *written);
+		pid = fork();
+		if (pid == 0) {
+			close(listener);
+			write_and_end(args[0], round);
+		}
+		read_to_the_end(listener);
+		waitpid(pid, &status, 0);
+	}
+	result("the last one", WIFSIGNALED(status) ? WTERMSIG(status) : 0);
+	return 0;
+}
+
 /* ---- a thread that libc does not know ---- */
 
 #define NR_ROUNDS 8
@@ -166,6 +298,7 @@ many_unknown(int fd, char **args)
 
 const struct command many_commands[] = {
 	{ "many", many_end, NOTHING },
+	{ "writing", many_writing, NOTHING },
 	{ "unknown-thread", many_unknown, TURN },
 	{ 0 },
 };

@@ -13,6 +13,12 @@
 			GOT GOT GOT GOT GOT GOT GOT GOT, status, BIT(NO_STREAM), \
 			NO_GREETING \
 	}
+#define WRITING(how, said) \
+	{ \
+		"all_that_threads_have_written_arrives_at_" how, "writing " how, "", \
+			"the last one " said "\n", .kinds = BIT(NO_STREAM), \
+						   .flags = NO_GREETING \
+	}
 #define TERM " " STR(15)
 
 #define PENDING(name, by, until) \
@@ -125,6 +131,10 @@ static const struct scenario scenarios[] = {
 	MANY("raise", KILLED(SIGTERM)),
 	MANY("exec", EXITED(0)),
 	MANY("fork", EXITED(3)),
+	WRITING("exit", "0"),
+	WRITING("_exit", "0"),
+	WRITING("raise", "15"),
+	WRITING("exec", "0"),
 };
 
 int
