@@ -41,7 +41,7 @@ class Tune:
         found = []
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
-                with open(f"/proc/{pid}/cmdline", encoding="utf-8") as f:
+                with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as f:
                     words = f.read().split("\0")
             except OSError:
                 continue
