@@ -12,6 +12,7 @@ enum {
 	IDLE_MS = 2000,
 	WHOLE_MS = 30000,
 	PAUSE_MS = 100,
+	AWAY_MS = 1000, /* by which a client has sent what it was about to send */
 	CHECK_MS = 1000
 };
 
@@ -278,7 +279,7 @@ deadline(const struct client *c)
 static void
 expire(struct server *s)
 {
-	if (s->now_ns >= s->away_ns + PAUSE_MS * MS)
+	if (s->now_ns >= s->away_ns + AWAY_MS * MS)
 		close_away(s, s->nr_away);
 	for (struct client *c = s->clients; c < s->clients + SERVER_CLIENTS; c++) {
 		if (c->phase == FREE || s->now_ns < deadline(c))
@@ -308,7 +309,7 @@ prepare(struct server *s, struct pollfd *fds)
 	fds[1] = (struct pollfd){ .fd = s->now_ns < s->accept_ns ? -1 : s->fd,
 				  .events = POLLIN };
 	if (s->nr_away)
-		until = earlier(until, s->away_ns + PAUSE_MS * MS);
+		until = earlier(until, s->away_ns + AWAY_MS * MS);
 	if (fds[0].fd < 0)
 		until = earlier(until, s->wake_ns);
 	if (fds[1].fd < 0)
