@@ -49,7 +49,10 @@ sys_alarm_set(struct sys_alarm *alarm, int64_t deadline_ns)
 void
 sys_alarm_ring(struct sys_alarm *alarm)
 {
-	sys_tgkill(sys_getpid(), alarm->tid, ALARM_SIGNAL);
+	int r = sys_tgkill(sys_getpid(), alarm->tid, ALARM_SIGNAL);
+
+	if (r < 0 && r != -ESRCH) /* by a filter, of which a timer's signals are free */
+		sys_alarm_set(alarm, 1);
 }
 
 void

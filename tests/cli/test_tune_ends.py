@@ -208,15 +208,19 @@ def the_time_is_bounded(tmp):
     tune = Tune(tmp, options=["--json", "--max-time", 4])
     doc = json.loads(tune.run()[0])
     assert 1 <= doc["rounds"] <= 60 and doc["seconds"] < 6, doc
-    # Settings give way, so that there are rounds enough.
+    # Settings give way, so that there are rounds enough; on a machine that grows busy the second time at the latest.
     tune = Tune(tmp, load="sleep 0.2", options=["--json", "--max-time", 12, "--try",
                                                 ",".join(["32K"] * 14)])
-    out, err = tune.run()
-    doc = json.loads(out)
-    tried = [s["name"] for s in doc["settings"][2:] if not s["out"]]
-    assert 1 <= len(tried) < 14 and "are left out" in err, (len(tried), err)
-    if len(tried) > 1:  # where one is too many already, that is tried all the same
-        assert doc["rounds"] >= 5 and doc["recommendation"], doc
+    for _ in range(2):
+        out, err = tune.run()
+        doc = json.loads(out)
+        tried = [s["name"] for s in doc["settings"][2:] if not s["out"]]
+        assert 1 <= len(tried) < 14 and "are left out" in err, (len(tried), err)
+        enough = doc["rounds"] >= 5 and doc["recommendation"]
+        # Where one is too many already, that is tried all the same.
+        if enough or len(tried) == 1:
+            break
+    assert enough or len(tried) == 1, doc
     tune = Tune(tmp, load="sleep 600", options=["--max-time", 1])
     assert "Too few rounds to tell: 0, and it takes 5.\n" in tune.run()[0]
     assert not os.listdir(tmp), os.listdir(tmp)

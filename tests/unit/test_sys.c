@@ -269,6 +269,36 @@ a_thread_is_unknown_to_libc_and_gone_after_join(void **state)
 	assert_int_equal(sys_tgkill(getpid(), t.tid, 0), -ESRCH);
 }
 
+static struct sys_alarm bell;
+
+static void
+bell_waiter(void)
+{
+	sys_alarm_make(&bell);
+	__atomic_store_n(&started, 1, __ATOMIC_RELEASE);
+	sys_alarm_wait(&bell, &stop, 0, 0);
+	sys_alarm_end(&bell);
+}
+
+static void
+an_alarm_rings_where_a_signal_is_refused(void **state)
+{
+	struct sys_thread t = { 0 };
+	struct sys_alarm refused;
+
+	(void)state;
+	__atomic_store_n(&started, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&stop, 0, __ATOMIC_RELEASE);
+	assert_int_equal(sys_thread_start(&t, bell_waiter, "weir-bell", false), 0);
+	while (__atomic_load_n(&started, __ATOMIC_ACQUIRE) == 0)
+		sys_yield();
+	refused = bell;
+	refused.tid = 0; /* EINVAL */
+	sys_alarm_ring(&refused);
+	sys_thread_join(&t);
+	assert_int_equal(sys_tgkill(getpid(), t.tid, 0), -ESRCH);
+}
+
 static int lock_fd = -1;
 
 /* Sleeps in a call that takes no time-out, until it is told that it is over. */
@@ -377,6 +407,7 @@ main(void)
 		cmocka_unit_test(files_answer_as_the_kernel_does),
 		cmocka_unit_test(record_locks_are_seen_by_others),
 		cmocka_unit_test(a_thread_is_unknown_to_libc_and_gone_after_join),
+		cmocka_unit_test(an_alarm_rings_where_a_signal_is_refused),
 		cmocka_unit_test(a_thread_that_waits_for_a_lock_is_ended),
 #ifndef __SANITIZE_THREAD__
 		cmocka_unit_test(after_join_the_process_is_single_threaded),
