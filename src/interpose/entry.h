@@ -159,10 +159,26 @@ entry_order(int fd)
 	life_quiesce(fd, FLUSH_ORDER);
 }
 
+/* This is a handler, which interrupted a section or an append: before it sleeps, maybe until other threads have gone
+ * on, these must not have to wait for that. */
+static inline bool
+entry_interrupted(void)
+{
+	return self.inside || (self.thread && self.thread->hot);
+}
+
+static inline void
+entry_settle(void)
+{
+	if (__builtin_expect(entry_interrupted(), 0) && entry_live() && self_enter())
+		section_settle();
+}
+
 /* Before a wait call: the helper threads that this process owes are made now. */
 static inline void
 entry_before_sleep(void)
 {
+	entry_settle();
 	/* A forked child has to know that it is one. */
 	if (__builtin_expect(metrics_undecided || metrics_vacant(), 0) &&
 	    entry_live() && self_enter())
@@ -178,14 +194,15 @@ entry_sleep(void)
 	wait_sleep();
 }
 
-/* The common wait call: nothing is held, and no helper thread is owed because nobody asks for metrics,
- * so the native call is all there is to do. False: entry_wait(), after real_ready(). */
+/* The common wait call: nothing is held, no section was interrupted, and no helper thread is owed because nobody asks
+ * for metrics, so the native call is all there is to do. False: entry_wait(), after real_ready(). */
 static inline bool
 entry_wait_free(bool zero_timeout)
 {
 	const uint64_t *asked = __atomic_load_n(&metrics_asked, __ATOMIC_RELAXED);
 
-	return !__atomic_load_n(asked, __ATOMIC_RELAXED) && wait_free(zero_timeout);
+	return !__atomic_load_n(asked, __ATOMIC_RELAXED) && !self.inside &&
+	       wait_free(zero_timeout);
 }
 
 /* Begins a wait call: true: look first (waits/wait.h). */
@@ -201,7 +218,10 @@ entry_wait(struct wait *w, bool zero_timeout)
 static inline void
 entry_read_plain(int fd)
 {
-	if (__builtin_expect(turn_owes(), 0) && entry_live() && stream_plain_sleeps(fd))
+	if (__builtin_expect(turn_owes() || self.inside, 0) && entry_live() &&
+	    stream_plain_sleeps(fd)) {
+		entry_settle();
 		wait_sleep();
+	}
 }
 #endif

@@ -15,6 +15,7 @@
 #include <aio.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
@@ -31,10 +32,13 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/msg.h>
 #include <sys/prctl.h>
 #include <sys/select.h>
+#include <sys/sem.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -80,7 +84,9 @@ int capset(void *header, const void *sets);
 	X(epoll_pwait2) X(epoll_ctl) \
 	X(sleep) X(usleep) X(nanosleep) X(clock_nanosleep) X(wait) X(waitpid) X(wait3) \
 	X(wait4) X(waitid) X(sigsuspend) X(pause) X(sigwait) X(sigwaitinfo) \
-	X(sigtimedwait) X(pthread_cond_wait) X(pthread_cond_timedwait) \
+	X(sigtimedwait) X(thrd_sleep) X(pthread_barrier_wait) X(msgrcv) X(semop) X(semtimedop) \
+	X(mq_receive) X(mq_timedreceive) X(flock) X(cnd_wait) X(cnd_timedwait) \
+	X(pthread_cond_wait) X(pthread_cond_timedwait) \
 	X(pthread_cond_clockwait) X(sem_wait) X(sem_timedwait) X(sem_clockwait) \
 	X(pthread_create) X(thrd_create) X(timer_create) X(mq_notify) X(pthread_join) X(pthread_exit) \
 	X(socket) X(socketpair) X(listen) X(bind) X(accept) X(accept4) X(connect) \
@@ -101,7 +107,7 @@ int capset(void *header, const void *sets);
 	X(raise) X(kill) X(killpg) X(tgkill) X(pthread_kill) X(pthread_cancel) X(sigqueue) \
 	X(longjmp) X(_longjmp) X(siglongjmp) X(__longjmp_chk) \
 	X(prctl) X(unshare) X(setns) X(capset) X(syscall) \
-	X(setuid) X(seteuid) X(setreuid) X(setresuid) \
+	X(setgroups) X(initgroups) X(setuid) X(seteuid) X(setreuid) X(setresuid) \
 	X(setgid) X(setegid) X(setregid) X(setresgid) \
 	X(__read_chk) X(__recv_chk) X(__recvfrom_chk) X(__poll_chk) X(__ppoll_chk)
 /* clang-format on */

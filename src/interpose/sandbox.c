@@ -77,6 +77,29 @@ IDENTITY(setegid, (gid_t g), (g))
 IDENTITY(setregid, (gid_t r, gid_t e), (r, e))
 IDENTITY(setresgid, (gid_t r, gid_t e, gid_t s), (r, e, s))
 
+/* libc tells its own threads alone: the helpers end, and those that come have the new ones. */
+static int
+groups_set(int result)
+{
+	if (result == 0 && sys_thread_any() && entry_live())
+		sandbox_single_thread();
+	return result;
+}
+
+int
+setgroups(size_t nr, const gid_t *groups)
+{
+	real_ready();
+	return groups_set(real.setgroups(nr, groups));
+}
+
+int
+initgroups(const char *user, gid_t group)
+{
+	real_ready();
+	return groups_set(real.initgroups(user, group));
+}
+
 int
 prctl(int option, ...)
 {

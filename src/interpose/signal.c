@@ -15,12 +15,18 @@ is_self(pid_t pid)
 	return pid == ours || sys_tgkill(ours, pid, 0) >= 0;
 }
 
-/* At its default it ends the process. */
-static bool
-ends(int sig)
+enum effect { IS_HANDLED, MAY_STOP, ENDS };
+
+/* What the signal does to the process. */
+static enum effect
+effect_of(int sig)
 {
 	struct sigaction action;
 
+	if (sigaction(sig, NULL, &action) < 0)
+		return MAY_STOP; /* one of libc's own */
+	if (action.sa_handler != SIG_DFL)
+		return IS_HANDLED;
 	switch (sig) {
 	case SIGCHLD:
 	case SIGCONT:
@@ -30,25 +36,28 @@ ends(int sig)
 	case SIGTTOU:
 	case SIGURG:
 	case SIGWINCH:
-		return false;
+		return MAY_STOP;
 	}
-	return sigaction(sig, NULL, &action) == 0 && action.sa_handler == SIG_DFL;
+	return ENDS;
 }
 
-/* One that ends the process: what other threads are told is written meanwhile has to be. */
+/* One that ends the process: what other threads are told is written meanwhile has to be. For a handler nothing is
+ * done: what it calls is seen; and a collector of garbage sends one to thread after thread, each of which then waits
+ * for it, maybe in the middle of what we would have to wait for. */
 bool
 entry_signal_begin(int sig)
 {
-	bool shut;
+	enum effect effect;
 
+	interest_unsure();         /* by signalfd(2) */
 	if (!sig || !entry_live()) /* 0 only asks */
 		return false;
-	shut = ends(sig);
-	if (shut)
+	effect = effect_of(sig);
+	if (effect == ENDS)
 		life_shut(FLUSH_EXIT);
-	else
+	else if (effect == MAY_STOP)
 		life_quiesce_all(FLUSH_EXIT);
-	return shut;
+	return effect == ENDS;
 }
 
 /* Blocked, such a signal ends the process as soon as it is let in, by a call or by a handler's return: nothing is

@@ -2,38 +2,41 @@
  * of them what the thread holds leaves. */
 #include "interpose/entry.h"
 
-unsigned
-sleep(unsigned seconds)
-{
-	real_ready();
-	entry_sleep();
-	return real.sleep(seconds);
-}
+#define SLEEP(type, name, parameters, arguments) \
+	type name parameters \
+	{ \
+		real_ready(); \
+		entry_sleep(); \
+		return real.name arguments; \
+	}
 
-int
-usleep(useconds_t us)
-{
-	real_ready();
-	entry_sleep();
-	return real.usleep(us);
-}
-
-int
-nanosleep(const struct timespec *time, struct timespec *left)
-{
-	real_ready();
-	entry_sleep();
-	return real.nanosleep(time, left);
-}
-
-int
-clock_nanosleep(clockid_t clock, int flags, const struct timespec *time,
-		struct timespec *left)
-{
-	real_ready();
-	entry_sleep();
-	return real.clock_nanosleep(clock, flags, time, left);
-}
+/* clang-format off */
+SLEEP(unsigned, sleep, (unsigned seconds), (seconds))
+SLEEP(int, usleep, (useconds_t us), (us))
+SLEEP(int, nanosleep, (const struct timespec *time, struct timespec *left), (time, left))
+SLEEP(int, clock_nanosleep,
+      (clockid_t clock, int flags, const struct timespec *time, struct timespec *left),
+      (clock, flags, time, left))
+SLEEP(int, thrd_sleep, (const struct timespec *time, struct timespec *left), (time, left))
+SLEEP(int, sigsuspend, (const sigset_t *mask), (mask))
+SLEEP(int, pause, (void), ())
+SLEEP(int, sigwait, (const sigset_t *set, int *sig), (set, sig))
+SLEEP(int, sigwaitinfo, (const sigset_t *set, siginfo_t *got), (set, got))
+SLEEP(int, pthread_barrier_wait, (pthread_barrier_t *barrier), (barrier))
+SLEEP(int, pthread_join, (pthread_t thread, void **result), (thread, result))
+SLEEP(ssize_t, msgrcv, (int queue, void *message, size_t room, long type, int flags),
+      (queue, message, room, type, flags))
+SLEEP(int, semop, (int set, struct sembuf *changes, size_t nr), (set, changes, nr))
+SLEEP(int, semtimedop,
+      (int set, struct sembuf *changes, size_t nr, const struct timespec *timeout),
+      (set, changes, nr, timeout))
+SLEEP(ssize_t, mq_receive, (mqd_t queue, char *message, size_t room, unsigned *priority),
+      (queue, message, room, priority))
+SLEEP(ssize_t, mq_timedreceive,
+      (mqd_t queue, char *message, size_t room, unsigned *priority,
+       const struct timespec *until),
+      (queue, message, room, priority, until))
+/* clang-format on */
 
 /* What a child was the peer of on AF_UNIX is certainly closed by now: the next write has to say so. */
 static pid_t
@@ -95,44 +98,21 @@ waitid(idtype_t type, id_t id, siginfo_t *child, int options)
 }
 
 int
-sigsuspend(const sigset_t *mask)
-{
-	real_ready();
-	entry_sleep();
-	return real.sigsuspend(mask);
-}
-
-int
-pause(void)
-{
-	real_ready();
-	entry_sleep();
-	return real.pause();
-}
-
-int
-sigwait(const sigset_t *set, int *sig)
-{
-	real_ready();
-	entry_sleep();
-	return real.sigwait(set, sig);
-}
-
-int
-sigwaitinfo(const sigset_t *set, siginfo_t *got)
-{
-	real_ready();
-	entry_sleep();
-	return real.sigwaitinfo(set, got);
-}
-
-int
 sigtimedwait(const sigset_t *set, siginfo_t *got, const struct timespec *timeout)
 {
 	real_ready();
 	if (!timeout || timeout->tv_sec || timeout->tv_nsec)
 		entry_sleep();
 	return real.sigtimedwait(set, got, timeout);
+}
+
+int
+flock(int fd, int operation)
+{
+	real_ready();
+	if (!(operation & (LOCK_NB | LOCK_UN)))
+		entry_sleep();
+	return real.flock(fd, operation);
 }
 
 /* Interpreters pass their global lock through condition variables and semaphores, between
@@ -148,53 +128,34 @@ sleep_cond_owing(void)
 static inline void
 sleep_cond(void)
 {
-	if (!entry_wait_free(false))
+	if (!entry_wait_free(false) || entry_interrupted())
 		sleep_cond_owing();
 }
 
-int
-pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
-{
-	sleep_cond();
-	return real.pthread_cond_wait(cond, mutex);
-}
+#define SLEEP_COND(name, parameters, arguments) \
+	int name parameters \
+	{ \
+		sleep_cond(); \
+		return real.name arguments; \
+	}
 
-int
-pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
-		       const struct timespec *until)
-{
-	sleep_cond();
-	return real.pthread_cond_timedwait(cond, mutex, until);
-}
-
-int
-pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex, clockid_t clock,
-		       const struct timespec *until)
-{
-	sleep_cond();
-	return real.pthread_cond_clockwait(cond, mutex, clock, until);
-}
-
-int
-sem_wait(sem_t *sem)
-{
-	sleep_cond();
-	return real.sem_wait(sem);
-}
-
-int
-sem_timedwait(sem_t *sem, const struct timespec *until)
-{
-	sleep_cond();
-	return real.sem_timedwait(sem, until);
-}
-
-int
-sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until)
-{
-	sleep_cond();
-	return real.sem_clockwait(sem, clock, until);
-}
+/* clang-format off */
+SLEEP_COND(pthread_cond_wait, (pthread_cond_t *cond, pthread_mutex_t *mutex), (cond, mutex))
+SLEEP_COND(pthread_cond_timedwait,
+	   (pthread_cond_t *cond, pthread_mutex_t *mutex, const struct timespec *until),
+	   (cond, mutex, until))
+SLEEP_COND(pthread_cond_clockwait,
+	   (pthread_cond_t *cond, pthread_mutex_t *mutex, clockid_t clock,
+	    const struct timespec *until),
+	   (cond, mutex, clock, until))
+SLEEP_COND(cnd_wait, (cnd_t *cond, mtx_t *mutex), (cond, mutex))
+SLEEP_COND(cnd_timedwait, (cnd_t *cond, mtx_t *mutex, const struct timespec *until),
+	   (cond, mutex, until))
+SLEEP_COND(sem_wait, (sem_t *sem), (sem))
+SLEEP_COND(sem_timedwait, (sem_t *sem, const struct timespec *until), (sem, until))
+SLEEP_COND(sem_clockwait, (sem_t *sem, clockid_t clock, const struct timespec *until),
+	   (sem, clock, until))
+/* clang-format on */
 
 /* What is known of an epoll instance holds while nobody else can sleep on it. Two others have libc make threads. */
 int
@@ -230,14 +191,6 @@ mq_notify(mqd_t queue, const struct sigevent *event)
 	if (!entry_nowhere(event) && event->sigev_notify == SIGEV_THREAD)
 		interest_end();
 	return real.mq_notify(queue, event);
-}
-
-int
-pthread_join(pthread_t thread, void **result)
-{
-	real_ready();
-	entry_sleep();
-	return real.pthread_join(thread, result);
 }
 
 /* When the last thread ends, libc ends the process: a helper thread of ours would count, and the

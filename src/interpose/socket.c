@@ -129,9 +129,17 @@ connect(int fd, const struct sockaddr *addr, socklen_t len)
 int
 pidfd_getfd(int pidfd, int target, unsigned flags)
 {
+	int copy;
+
 	real_ready();
 	interest_end(); /* it may be ours */
-	return entry_made(real.pidfd_getfd(pidfd, target, flags));
+	copy = entry_made(real.pidfd_getfd(pidfd, target, flags));
+	/* The process may be this one. */
+	if (copy >= 0 && entry_stream(target) && sys_cookie(copy) == sys_cookie(target)) {
+		life_quiesce(target, FLUSH_SHARE);
+		copy_end(target, copy);
+	}
+	return copy;
 }
 
 /* The options that rule what is held are remembered from the call itself. The value of any other may be

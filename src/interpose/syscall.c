@@ -157,6 +157,10 @@ sleeps(long nr, const long a[6])
 	case SYS_waitid:
 	case SYS_rt_sigtimedwait:
 	case SYS_rt_sigsuspend:
+	case SYS_msgrcv:
+	case SYS_semop:
+	case SYS_semtimedop:
+	case SYS_mq_timedreceive:
 	case SYS_ppoll:
 	case SYS_pselect6:
 	case SYS_epoll_pwait:
@@ -304,7 +308,11 @@ ends(long nr, const long a[6])
 {
 	switch (nr) {
 	case SYS_exit:
-		if (entry_live())
+		if (!entry_live())
+			return;
+		if (sys_gettid() == sys_getpid())
+			sandbox_begin(); /* a helper thread would keep the process for ever */
+		else
 			turn_thread_end();
 		return;
 	case SYS_exit_group:

@@ -6,12 +6,14 @@
 #include "stream/reader.h"
 #include "stream/writer.h"
 
-/* Reports a native call; `s` may be NULL. */
+/* Reports a native call; `s` may be NULL: then it made something else ready, maybe, that the program waits for. */
 static inline ssize_t
 sent(struct stream *s, size_t len, ssize_t r)
 {
 	if (s)
 		writer_sent(s, len, entry_raw(r));
+	else
+		interest_unsure();
 	return r;
 }
 
@@ -40,7 +42,7 @@ write_slow(int fd, const void *buf, size_t n)
 	ssize_t r;
 
 	if (!s || !n || entry_nowhere(buf))
-		return real.write(fd, buf, n);
+		return sent(NULL, 0, real.write(fd, buf, n));
 	entry_testcancel();
 	if (writer_append(s, &iov, 1, n))
 		return (ssize_t)n;
@@ -56,7 +58,7 @@ write_native(int fd, const void *buf, size_t n)
 	struct stream *s = stream_quick(fd);
 
 	if (!s && number_is_plain(fd))
-		return real.write(fd, buf, n);
+		return sent(NULL, 0, real.write(fd, buf, n));
 	if (!s || !n || !writer_alone(s, n))
 		return write_slow(fd, buf, n);
 	return went(s, n, real.write(fd, buf, n));
@@ -87,7 +89,7 @@ send_slow(int fd, const void *buf, size_t n, int flags)
 
 	real_ready();
 	if (!s || !n || entry_nowhere(buf))
-		return real.send(fd, buf, n, flags);
+		return sent(NULL, 0, real.send(fd, buf, n, flags));
 	if (flags & ~HELD_FLAGS)
 		return send_apart(s, fd, buf, n, flags);
 	entry_testcancel();
@@ -147,7 +149,7 @@ writev_slow(int fd, const struct iovec *iov, int nr)
 	ssize_t r;
 
 	if (!s || nr <= 0 || nr > IOV_MAX)
-		return real.writev(fd, iov, nr);
+		return sent(NULL, 0, real.writev(fd, iov, nr));
 	entry_testcancel();
 	total = entry_total(iov, (size_t)nr);
 	if (!total) {
@@ -201,7 +203,7 @@ sendmsg_slow(int fd, const struct msghdr *msg, int flags)
 		return real.sendmsg(fd, msg, flags);
 	rights_sent(msg);
 	if (!s)
-		return real.sendmsg(fd, msg, flags);
+		return sent(NULL, 0, real.sendmsg(fd, msg, flags));
 	entry_testcancel();
 	total = entry_total(msg->msg_iov, msg->msg_iovlen);
 	if (!total || !plain_message(msg, flags)) {
@@ -257,7 +259,7 @@ sendmmsg(int fd, struct mmsghdr *msgs, unsigned nr, mmsg_flags flags)
 	real_ready();
 	rights_sent_all(msgs, nr);
 	if (!s)
-		return real.sendmmsg(fd, msgs, nr, flags);
+		return (int)sent(NULL, 0, real.sendmmsg(fd, msgs, nr, flags));
 	entry_order(fd);
 	return sent_messages(s, msgs, real.sendmmsg(fd, msgs, nr, flags));
 }

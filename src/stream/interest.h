@@ -84,6 +84,13 @@ void interest_forget(int fd);
 void interest_look(int ep);
 void interest_told(int ep, struct epoll_event *events, int max, int nr);
 
+/* The program has made something ready that is no stream, maybe: for the rest of this streak the kernel is asked. */
+static inline void
+interest_unsure(void)
+{
+	self.streak = false;
+}
+
 /* True: epoll_wait(ep, events, max, ...) returns *nr, and `events` are there: the same that the kernel told of last in
  * this streak, for each of these streams has bytes left, and nothing else was asked for since. */
 bool interest_known(int ep, struct epoll_event *events, int max, int *nr);

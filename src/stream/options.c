@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <string.h>
 
 /* As in asm-generic/socket.h; not every libc has them. */
 #ifndef SO_TIMESTAMP_NEW
@@ -17,15 +18,16 @@ static const struct special_option specials[] = {
 	{ SOL_SOCKET, SO_ZEROCOPY, 0, BYPASS_ZEROCOPY, false },
 	{ IPPROTO_TCP, TCP_ULP, 0, BYPASS_OTHER, false },
 	{ IPPROTO_TCP, TCP_REPAIR, 0, BYPASS_OTHER, false },
+	/* Of each write by itself as well. */
+	{ SOL_SOCKET, SO_TIMESTAMPING, 0, BYPASS_OTHER, false },
+	{ SOL_SOCKET, SO_TIMESTAMPING_NEW, 0, BYPASS_OTHER, false },
 	{ SOL_SOCKET, SO_PEEK_OFF, -1, BYPASS_OTHER, true },
 	{ SOL_SOCKET, SO_OOBINLINE, 0, BYPASS_URGENT, true },
 	/* These add control data to what is received. */
 	{ SOL_SOCKET, SO_TIMESTAMP, 0, BYPASS_OTHER, true },
 	{ SOL_SOCKET, SO_TIMESTAMPNS, 0, BYPASS_OTHER, true },
-	{ SOL_SOCKET, SO_TIMESTAMPING, 0, BYPASS_OTHER, true },
 	{ SOL_SOCKET, SO_TIMESTAMP_NEW, 0, BYPASS_OTHER, true },
 	{ SOL_SOCKET, SO_TIMESTAMPNS_NEW, 0, BYPASS_OTHER, true },
-	{ SOL_SOCKET, SO_TIMESTAMPING_NEW, 0, BYPASS_OTHER, true },
 	{ IPPROTO_TCP, TCP_INQ, 0, BYPASS_OTHER, true },
 };
 
@@ -84,6 +86,32 @@ stream_ask_push(struct stream *s)
 	set_option(s, OPTION_CORK, unusual(s->fd, IPPROTO_TCP, TCP_CORK, 0));
 }
 
+/* The sysctl tcp_notsent_lowat, by which sockets go whose own TCP_NOTSENT_LOWAT is 0 (tcp(7)), is not UINT_MAX, its
+ * default. Asked once: nobody is told when it changes. */
+static bool
+host_has_notsent(void)
+{
+	enum { UNKNOWN, NO, YES };
+	static uint8_t known; /* A */
+	uint8_t answer = relaxed(known);
+	char text[16];
+	ssize_t nr;
+	int fd;
+
+	if (answer != UNKNOWN)
+		return answer == YES;
+	answer = NO;
+	fd = sys_open("/proc/sys/net/ipv4/tcp_notsent_lowat", O_RDONLY | O_CLOEXEC, 0);
+	if (fd >= 0) {
+		nr = sys_read(fd, text, sizeof(text));
+		if (nr > 0 && !(nr >= 10 && memcmp(text, "4294967295", 10) == 0))
+			answer = YES;
+		sys_close(fd);
+	}
+	relaxed_set(known, answer);
+	return answer == YES;
+}
+
 uint8_t
 option_ask_all(int fd, bool tcp, uint8_t keep)
 {
@@ -94,7 +122,7 @@ option_ask_all(int fd, bool tcp, uint8_t keep)
 	if (!tcp)
 		return options;
 	options |= OPTION_TCP;
-	if (unusual(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0))
+	if (unusual(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, 0) || host_has_notsent())
 		options |= OPTION_NOTSENT;
 	return options;
 }
