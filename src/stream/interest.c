@@ -427,9 +427,9 @@ interest_known(int ep, struct epoll_event *events, int max, int *nr)
 {
 	if (!interest_is(ep) || !live() || !ledger.told || ledger.busy ||
 	    ledger.unknown || ledger.fresh || ledger.turns >= MOST_TURNS ||
-	    process->pairs || events != ledger.events || max != ledger.max ||
-	    !in_streak() || !self_is_alone() ||
-	    sys_now_ns() - ledger.told_ns >= MOST_NS || !same_again())
+	    events != ledger.events || max != ledger.max || !in_streak() ||
+	    !self_is_alone() || sys_now_ns() - ledger.told_ns >= MOST_NS ||
+	    !same_again())
 		return false;
 	ledger.turns++;
 	for (uint32_t i = 0; i < ledger.told; i++)

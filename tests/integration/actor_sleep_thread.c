@@ -1,13 +1,23 @@
-/* Condition variables, semaphores, joins, futexes, a thread's end. */
+/* Condition variables, semaphores, joins, barriers, queues, locks, futexes, a thread's end. */
 #include "actor_sleep.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <mqueue.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/syscall.h>
+#include <threads.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,6 +26,7 @@ static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static pthread_t helper;
 static sem_t sem;
 static int ready;
+static atomic_int stage;
 
 /* Ends every kind of sleep below once the harness says so. */
 static void *
@@ -134,7 +145,200 @@ sleep_futex(int fd)
 	result("futex", syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &t, NULL, 0));
 }
 
-static atomic_int stage;
+/* ---- those of C11 ---- */
+
+static cnd_t c11_cond;
+static mtx_t c11_mutex;
+
+static void *
+help_c11(void *nothing)
+{
+	wait_for_harness();
+	mtx_lock(&c11_mutex);
+	ready = 1;
+	cnd_signal(&c11_cond);
+	mtx_unlock(&c11_mutex);
+	return nothing;
+}
+
+static void
+make_c11_helper(void)
+{
+	cnd_init(&c11_cond);
+	mtx_init(&c11_mutex, mtx_plain);
+	pthread_create(&helper, NULL, help_c11, NULL);
+}
+
+static void
+sleep_cnd_wait(int fd)
+{
+	int rc = 0;
+
+	(void)fd;
+	mtx_lock(&c11_mutex);
+	while (!ready && !rc)
+		rc = cnd_wait(&c11_cond, &c11_mutex);
+	mtx_unlock(&c11_mutex);
+	result("cnd_wait", rc);
+}
+
+static void
+sleep_cnd_timedwait(int fd)
+{
+	struct timespec t = in_five_seconds(CLOCK_REALTIME);
+	int rc = 0;
+
+	(void)fd;
+	mtx_lock(&c11_mutex);
+	while (!ready && !rc)
+		rc = cnd_timedwait(&c11_cond, &c11_mutex, &t);
+	mtx_unlock(&c11_mutex);
+	result("cnd_timedwait", rc);
+}
+
+static void
+sleep_thrd_sleep(int fd)
+{
+	struct timespec t = { 5, 0 };
+
+	(void)fd;
+	result("thrd_sleep", thrd_sleep(&t, NULL));
+}
+
+/* ---- barriers, queues and semaphores of System V, queues of POSIX, locks of files ---- */
+
+static pthread_barrier_t barrier;
+static int queue, set = -1, lock_file[2];
+static mqd_t posix_queue;
+
+static void *
+help_others(void *nothing)
+{
+	struct {
+		long type;
+		char text[1];
+	} message = { 1, "m" };
+	struct sembuf up = { .sem_op = 1 };
+
+	flock(lock_file[1], LOCK_EX);
+	atomic_store(&stage, 1);
+	wait_for_harness();
+	msgsnd(queue, &message, 1, 0);
+	msgctl(queue, IPC_RMID, NULL);
+	semop(set, &up, 1);
+	mq_send(posix_queue, "m", 1, 0);
+	flock(lock_file[1], LOCK_UN);
+	pthread_barrier_wait(&barrier);
+	return nothing;
+}
+
+static void
+make_others(void)
+{
+	struct mq_attr attr = { .mq_maxmsg = 1, .mq_msgsize = 1 };
+	char name[32], path[] = "/tmp/weir-lock-XXXXXX";
+
+	pthread_barrier_init(&barrier, NULL, 2);
+	queue = msgget(IPC_PRIVATE, 0600);
+	snprintf(name, sizeof name, "/weir-sleep-%d", getpid());
+	posix_queue = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attr);
+	mq_unlink(name);
+	lock_file[0] = mkstemp(path);
+	lock_file[1] = open(path, O_RDWR);
+	unlink(path);
+	pthread_create(&helper, NULL, help_others, NULL);
+	while (!atomic_load(&stage))
+		sched_yield();
+}
+
+/* Who sleeps on it removes it. */
+static void
+make_set(void)
+{
+	set = semget(IPC_PRIVATE, 1, 0600);
+	make_others();
+}
+
+static void
+sleep_barrier(int fd)
+{
+	(void)fd;
+	say("barrier %d", pthread_barrier_wait(&barrier) >= -1);
+}
+
+static void
+sleep_msgrcv(int fd)
+{
+	struct {
+		long type;
+		char text[1];
+	} message;
+
+	(void)fd;
+	result("msgrcv", msgrcv(queue, &message, 1, 0, 0));
+}
+
+static void
+sleep_syscall_msgrcv(int fd)
+{
+	struct {
+		long type;
+		char text[1];
+	} message;
+
+	(void)fd;
+	result("msgrcv", syscall(SYS_msgrcv, queue, &message, 1, 0, 0));
+}
+
+static void
+sleep_semop(int fd)
+{
+	struct sembuf down = { .sem_op = -1 };
+
+	(void)fd;
+	result("semop", semop(set, &down, 1));
+	semctl(set, 0, IPC_RMID);
+}
+
+static void
+sleep_semtimedop(int fd)
+{
+	struct sembuf down = { .sem_op = -1 };
+	struct timespec t = { 5, 0 };
+
+	(void)fd;
+	result("semtimedop", semtimedop(set, &down, 1, &t));
+	semctl(set, 0, IPC_RMID);
+}
+
+static void
+sleep_mq_receive(int fd)
+{
+	char text[1];
+
+	(void)fd;
+	result("mq_receive", mq_receive(posix_queue, text, sizeof text, NULL));
+}
+
+static void
+sleep_mq_timedreceive(int fd)
+{
+	struct timespec t = in_five_seconds(CLOCK_REALTIME);
+	char text[1];
+
+	(void)fd;
+	result("mq_timedreceive",
+	       mq_timedreceive(posix_queue, text, sizeof text, NULL, &t));
+}
+
+static void
+sleep_flock(int fd)
+{
+	(void)fd;
+	result("flock", flock(lock_file[0], LOCK_EX));
+}
+
+/* ---- ends ---- */
 
 static void *
 write_and_end(void *fd)
@@ -210,6 +414,17 @@ const struct sleeping thread_sleeps[] = {
 	{ "sem_timedwait", sleep_sem_timedwait, make_helper },
 	{ "sem_clockwait", sleep_sem_clockwait, make_helper },
 	{ "pthread_join", sleep_join, make_helper },
+	{ "cnd_wait", sleep_cnd_wait, make_c11_helper },
+	{ "cnd_timedwait", sleep_cnd_timedwait, make_c11_helper },
+	{ "thrd_sleep", sleep_thrd_sleep, NULL },
+	{ "pthread_barrier_wait", sleep_barrier, make_others },
+	{ "msgrcv", sleep_msgrcv, make_others },
+	{ "syscall-msgrcv", sleep_syscall_msgrcv, make_others },
+	{ "semop", sleep_semop, make_set },
+	{ "semtimedop", sleep_semtimedop, make_set },
+	{ "mq_receive", sleep_mq_receive, make_others },
+	{ "mq_timedreceive", sleep_mq_timedreceive, make_others },
+	{ "flock", sleep_flock, make_others },
 	{ "futex", sleep_futex, NULL },
 	{ "thread-end", sleep_thread_end, NULL },
 	{ "thread-cancelled", sleep_thread_cancelled, NULL },
