@@ -208,7 +208,7 @@ sleep_thrd_sleep(int fd)
 /* ---- barriers, queues and semaphores of System V, queues of POSIX, locks of files ---- */
 
 static pthread_barrier_t barrier;
-static int queue, set = -1, lock_file[2];
+static int queue = -1, set = -1, lock_file[2];
 static mqd_t posix_queue;
 
 static void *
@@ -224,7 +224,6 @@ help_others(void *nothing)
 	atomic_store(&stage, 1);
 	wait_for_harness();
 	msgsnd(queue, &message, 1, 0);
-	msgctl(queue, IPC_RMID, NULL);
 	semop(set, &up, 1);
 	mq_send(posix_queue, "m", 1, 0);
 	flock(lock_file[1], LOCK_UN);
@@ -239,7 +238,6 @@ make_others(void)
 	char name[32], path[] = "/tmp/weir-lock-XXXXXX";
 
 	pthread_barrier_init(&barrier, NULL, 2);
-	queue = msgget(IPC_PRIVATE, 0600);
 	snprintf(name, sizeof name, "/weir-sleep-%d", getpid());
 	posix_queue = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attr);
 	mq_unlink(name);
@@ -251,7 +249,14 @@ make_others(void)
 		sched_yield();
 }
 
-/* Who sleeps on it removes it. */
+/* Who sleeps on one of these removes it. */
+static void
+make_queue(void)
+{
+	queue = msgget(IPC_PRIVATE, 0600);
+	make_others();
+}
+
 static void
 make_set(void)
 {
@@ -276,6 +281,7 @@ sleep_msgrcv(int fd)
 
 	(void)fd;
 	result("msgrcv", msgrcv(queue, &message, 1, 0, 0));
+	msgctl(queue, IPC_RMID, NULL);
 }
 
 static void
@@ -288,6 +294,7 @@ sleep_syscall_msgrcv(int fd)
 
 	(void)fd;
 	result("msgrcv", syscall(SYS_msgrcv, queue, &message, 1, 0, 0));
+	msgctl(queue, IPC_RMID, NULL);
 }
 
 static void
@@ -418,8 +425,8 @@ const struct sleeping thread_sleeps[] = {
 	{ "cnd_timedwait", sleep_cnd_timedwait, make_c11_helper },
 	{ "thrd_sleep", sleep_thrd_sleep, NULL },
 	{ "pthread_barrier_wait", sleep_barrier, make_others },
-	{ "msgrcv", sleep_msgrcv, make_others },
-	{ "syscall-msgrcv", sleep_syscall_msgrcv, make_others },
+	{ "msgrcv", sleep_msgrcv, make_queue },
+	{ "syscall-msgrcv", sleep_syscall_msgrcv, make_queue },
 	{ "semop", sleep_semop, make_set },
 	{ "semtimedop", sleep_semtimedop, make_set },
 	{ "mq_receive", sleep_mq_receive, make_others },
