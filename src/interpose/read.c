@@ -18,7 +18,7 @@ plain(struct stream *s, size_t n, int flags, bool alone)
 static inline bool
 passes(int fd)
 {
-	return number_is_plain(fd) && !turn_owes();
+	return number_is_plain(fd) && !turn_owes() && !self.inside;
 }
 
 /* Reads of the error queue and of urgent data move none of the stream's bytes. */
@@ -43,6 +43,7 @@ begin(struct stream *s, struct msghdr *msg, size_t n, int flags, bool servable,
       ssize_t *r)
 {
 	entry_testcancel();
+	entry_settle();
 	if (metrics_undecided && !(flags & MSG_DONTWAIT) && stream_blocking(s))
 		entry_before_sleep();
 	return reader_begin(s, msg, n, flags, servable, r);

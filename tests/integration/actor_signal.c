@@ -1,12 +1,14 @@
-/* Handlers that write, handlers that leave by siglongjmp, cancelled writers. */
+/* Handlers that write, leave by siglongjmp, or stop their thread; cancelled writers. */
 #include "actor.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
@@ -229,6 +231,96 @@ signal_threads(int fd, char **args)
 	return 0;
 }
 
+/* ---- threads that a handler stops until another thread has gone on ---- */
+
+enum { NR_STOPS = 1000 };
+
+static const char *stop_by;
+static sem_t stopped, may_go;
+static int gate[2];
+static atomic_bool over;
+static int nr_written[2];
+
+/* As collectors of garbage stop a thread, wherever it is: in the middle of a write, too. */
+static void
+stop(int sig)
+{
+	sigset_t all_but_one;
+	int saved = errno;
+	char byte;
+
+	(void)sig;
+	sigfillset(&all_but_one);
+	sigdelset(&all_but_one, SIGUSR2);
+	sem_post(&stopped);
+	if (!strcmp(stop_by, "sigsuspend"))
+		sigsuspend(&all_but_one);
+	else if (!strcmp(stop_by, "sem_wait"))
+		while (sem_wait(&may_go) < 0 && errno == EINTR)
+			;
+	else
+		(void)!read(gate[0], &byte, 1);
+	errno = saved;
+}
+
+static void
+go(int sig)
+{
+	(void)sig;
+}
+
+static void *
+write_until_over(void *who)
+{
+	int *nr = &nr_written[*(char *)who - 'a'];
+
+	while (!atomic_load(&over)) {
+		put_record(*(char *)who, (*nr)++);
+		if (*nr % 64 == 0)
+			usleep(10);
+	}
+	return NULL;
+}
+
+/* stopped BY: main writes to the stream, too, while one of its two writers is stopped. */
+static int
+signal_stopped(int fd, char **args)
+{
+	struct sigaction action = { .sa_handler = stop, .sa_flags = SA_RESTART };
+	static char who[] = "ab";
+	pthread_t threads[2];
+
+	stream = fd;
+	stop_by = args[0];
+	sem_init(&stopped, 0, 0);
+	sem_init(&may_go, 0, 0);
+	if (pipe(gate) < 0)
+		result("pipe", -1);
+	sigfillset(&action.sa_mask);
+	sigaction(SIGUSR1, &action, NULL);
+	signal(SIGUSR2, go);
+	for (int i = 0; i < 2; i++)
+		pthread_create(&threads[i], NULL, write_until_over, &who[i]);
+	for (int i = 0; i < NR_STOPS; i++) {
+		pthread_kill(threads[i % 2], SIGUSR1);
+		sem_wait(&stopped);
+		put_record('m', i);
+		if (!strcmp(stop_by, "sigsuspend"))
+			pthread_kill(threads[i % 2], SIGUSR2);
+		else if (!strcmp(stop_by, "sem_wait"))
+			sem_post(&may_go);
+		else
+			(void)!write(gate[1], "", 1);
+	}
+	atomic_store(&over, true);
+	for (int i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	put(fd, "end;");
+	say("~a %d", nr_written[0]);
+	say("~b %d", nr_written[1]);
+	return 0;
+}
+
 const struct command signal_commands[] = {
 	{ "handler-writes", signal_writes, TURN },
 	{ "handler-jumps", signal_jumps, TURN },
@@ -236,5 +328,6 @@ const struct command signal_commands[] = {
 	{ "cancels", signal_cancels, TURN },
 	{ "cancels-read", signal_cancels_read, TURN },
 	{ "threads", signal_threads, TURN },
+	{ "stopped", signal_stopped, TURN },
 	{ 0 },
 };

@@ -200,6 +200,38 @@ writers_are_cancelled_in_their_writes(void **state)
 	each_run("cancels", check_cancels);
 }
 
+static void
+check_stopped(const struct run *run)
+{
+	struct count counts[128] = { 0 };
+
+	if (!parse(run, counts) || counts['a'].gaps || counts['b'].gaps ||
+	    counts['m'].gaps || counts['a'].nr != run_noted(run, "a") ||
+	    counts['b'].nr != run_noted(run, "b") || counts['m'].nr != 1000)
+		refuse(run, "records were lost, torn or out of order");
+}
+
+static void
+nobody_waits_for_a_thread_in_sigsuspend(void **state)
+{
+	(void)state;
+	each_run("stopped sigsuspend", check_stopped);
+}
+
+static void
+nobody_waits_for_a_thread_in_sem_wait(void **state)
+{
+	(void)state;
+	each_run("stopped sem_wait", check_stopped);
+}
+
+static void
+nobody_waits_for_a_thread_in_a_read(void **state)
+{
+	(void)state;
+	each_run("stopped read", check_stopped);
+}
+
 static const struct scenario scenarios[] = {
 	{ "a_writer_is_cancelled_in_read", "cancels-read", PREFIX "4;5;6;7;",
 	  "cancelled 1\n" },
@@ -213,6 +245,9 @@ static const struct CMUnitTest tests[] = {
 	CASE(a_handler_exits_between_writes),
 	CASE(threads_write_whole_records_in_their_order),
 	CASE(writers_are_cancelled_in_their_writes),
+	CASE(nobody_waits_for_a_thread_in_sigsuspend),
+	CASE(nobody_waits_for_a_thread_in_sem_wait),
+	CASE(nobody_waits_for_a_thread_in_a_read),
 };
 
 int
