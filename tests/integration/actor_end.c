@@ -67,6 +67,8 @@ end_by_call(const char *how)
 		quick_exit(3);
 	if (!strcmp(how, "syscall-exit"))
 		syscall(SYS_exit_group, 3);
+	if (!strcmp(how, "syscall-exit-thread"))
+		syscall(SYS_exit, 3);
 	if (!strcmp(how, "pthread_exit"))
 		pthread_exit(NULL);
 	if (!strcmp(how, "abort"))

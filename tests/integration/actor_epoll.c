@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/pidfd.h>
 #include <sys/select.h>
 #include <sys/socket.h>
@@ -517,6 +518,39 @@ others_too(int fd, char **args)
 	return 0;
 }
 
+/* epoll-own: what the program writes to something else that it waits for is told at once. */
+static int
+owns(int fd, char **args)
+{
+	int event = eventfd(0, EFD_NONBLOCK), ends[2], nr = 0;
+	uint64_t one = 1;
+	char byte;
+
+	(void)args;
+	begin(fd);
+	if (pipe(ends) < 0)
+		result("pipe", -1);
+	epoll_change(ep, EPOLL_CTL_ADD, event, EPOLLIN);
+	epoll_change(ep, EPOLL_CTL_ADD, ends[0], EPOLLIN);
+	serve(fd, 20);
+	for (int turn = 0; turn < 50; turn++) {
+		int r;
+
+		serve(fd, 4);
+		if (turn % 2)
+			(void)!write(event, &one, sizeof one);
+		else
+			(void)!write(ends[1], "x", 1);
+		r = epoll_wait(ep, events, MOST, 100);
+		for (int i = 0; i < r; i++)
+			nr += events[i].data.fd == (turn % 2 ? event : ends[0]);
+		(void)!(turn % 2 ? read(event, &one, sizeof one)
+				 : read(ends[0], &byte, 1));
+	}
+	say("%d told", nr);
+	return 0;
+}
+
 /* epoll-shut: its own shutdown is told at the next wait. */
 static int
 shuts(int fd, char **args)
@@ -550,13 +584,9 @@ ends(int fd, char **args)
 }
 
 const struct command epoll_commands[] = {
-	{ "epoll-serve", serves, STREAM },
-	{ "epoll-seen", seen, STREAM },
-	{ "epoll-look", look, NOTHING },
-	{ "epoll-close", closes, STREAM },
-	{ "epoll-tells", tells, STREAM },
-	{ "epoll-other", others_too, STREAM },
-	{ "epoll-shut", shuts, STREAM },
-	{ "epoll-end", ends, STREAM },
-	{ 0 },
+	{ "epoll-serve", serves, STREAM }, { "epoll-seen", seen, STREAM },
+	{ "epoll-look", look, NOTHING },   { "epoll-close", closes, STREAM },
+	{ "epoll-tells", tells, STREAM },  { "epoll-other", others_too, STREAM },
+	{ "epoll-own", owns, STREAM },     { "epoll-shut", shuts, STREAM },
+	{ "epoll-end", ends, STREAM },     { 0 },
 };

@@ -9,13 +9,18 @@
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -107,6 +112,29 @@ say_identity_of_all_threads(void)
 	closedir(tasks);
 }
 
+static void
+say_groups_of_all_threads(void)
+{
+	struct dirent *entry;
+	DIR *tasks = opendir("/proc/self/task");
+	char path[300], line[200];
+	unsigned group;
+
+	while ((entry = readdir(tasks))) {
+		FILE *file;
+
+		snprintf(path, sizeof path, "/proc/self/task/%s/status", entry->d_name);
+		file = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
+		while (file && fgets(line, sizeof line, file))
+			if (!strncmp(line, "Groups:", 7) &&
+			    (sscanf(line, "Groups: %u", &group) != 1 || group != NOBODY))
+				say("a thread has %s", line);
+		if (file)
+			fclose(file);
+	}
+	closedir(tasks);
+}
+
 static int
 limit_identity(int fd, char **args)
 {
@@ -120,7 +148,9 @@ limit_identity(int fd, char **args)
 	result("seteuid", seteuid(0));
 	put(fd, "e3;");
 	put(fd, "e4;");
-	result("setgroups", setgroups(0, NULL));
+	result("setgroups", setgroups(1, &(gid_t){ NOBODY }));
+	write_on(fd);
+	say_groups_of_all_threads();
 	result("setgid", setgid(NOBODY));
 	result("setuid", args[0] ? syscall(SYS_setuid, NOBODY) : setuid(NOBODY));
 	say_identity_of_all_threads();
@@ -141,6 +171,69 @@ limit_unshare(int fd, char **args)
 	result("unshare", unshare(CLONE_NEWNS));
 	put(fd, "7;");
 	put(fd, "8;");
+	return 0;
+}
+
+/* A network of our own in which sockets are no more writable behind so many bytes that were not sent. */
+static bool
+own_network(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd, r;
+
+	if (unshare(CLONE_NEWNET) < 0)
+		return false;
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	r = ioctl(fd, SIOCSIFFLAGS, &lo);
+	close(fd);
+	fd = open("/proc/sys/net/ipv4/tcp_notsent_lowat", O_WRONLY);
+	if (r < 0 || fd < 0)
+		return false;
+	r = (int)write(fd, "16384", 5);
+	close(fd);
+	return r == 5;
+}
+
+/* The peer never reads: who does not wait is refused, and then waits for nothing. */
+static int
+limit_notsent(int unused, char **args)
+{
+	struct sockaddr_in name = { .sin_family = AF_INET };
+	socklen_t len = sizeof name;
+	int listener, fd, error;
+	int64_t begin;
+	pid_t pid;
+
+	(void)unused, (void)args;
+	if (!own_network()) {
+		say("skip");
+		return 0;
+	}
+	listener = socket(AF_INET, SOCK_STREAM, 0);
+	name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	bind(listener, (struct sockaddr *)&name, sizeof name);
+	listen(listener, 1);
+	getsockname(listener, (struct sockaddr *)&name, &len);
+	pid = fork();
+	if (pid == 0) {
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+		connect(fd, (struct sockaddr *)&name, sizeof name);
+		for (;;)
+			raw_call(SYS_pause, 0, 0, 0, 0, 0);
+	}
+	fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+	do
+		for (int i = 0; i < 100; i++)
+			(void)!write(fd, "a small piece;", 14);
+	while (poll(&(struct pollfd){ fd, POLLOUT, 0 }, 1, 10) == 1);
+	begin = actor_now_ns();
+	len = sizeof error;
+	result("getsockopt", getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &len));
+	result("shutdown", shutdown(fd, SHUT_WR));
+	result("close", close(fd));
+	say("at once %d", actor_now_ns() - begin < 500000000);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
 	return 0;
 }
 
@@ -345,6 +438,7 @@ const struct command limit_commands[] = {
 	{ "filter", limit_filter, TURN },
 	{ "identity", limit_identity, TURN },
 	{ "unshare", limit_unshare, TURN },
+	{ "notsent", limit_notsent, NOTHING },
 	{ "setns", limit_setns, TURN },
 	{ "capset", limit_capset, TURN },
 	{ "small-stack", limit_stack, TURN },

@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -259,10 +260,37 @@ order_boundaries(int unused, char **args)
 	return 0;
 }
 
+/* pidfd_getfd [syscall]: a copy of one's own. */
+static int
+order_pidfd(int fd, char **args)
+{
+	int self_fd = pidfd_open(getpid(), 0), copy;
+
+	put(fd, "4;");
+	copy = args[0] ? (int)syscall(SYS_pidfd_getfd, self_fd, fd, 0)
+		       : pidfd_getfd(self_fd, fd, 0);
+	if (copy < 0) {
+		say("skip");
+		return 0;
+	}
+	put(copy, "f5;");
+	put(fd, "6;");
+	put(copy, "f7;");
+	put(fd, "8;");
+	put(copy, "f9;");
+	return 0;
+}
+
 const struct command order_commands[] = {
-	{ "fdopen", order_fdopen, TURN },   { "dprintf", order_dprintf, TURN },
-	{ "freopen", order_freopen, TURN }, { "files", order_files, TURN },
-	{ "calls", order_calls, TURN },     { "urgent", order_urgent, TURN },
-	{ "options", order_options, TURN }, { "boundaries", order_boundaries, NOTHING },
-	{ "ioctl", order_ioctl, NOTHING },  { 0 },
+	{ "pidfd_getfd", order_pidfd, TURN },
+	{ "fdopen", order_fdopen, TURN },
+	{ "dprintf", order_dprintf, TURN },
+	{ "freopen", order_freopen, TURN },
+	{ "files", order_files, TURN },
+	{ "calls", order_calls, TURN },
+	{ "urgent", order_urgent, TURN },
+	{ "options", order_options, TURN },
+	{ "boundaries", order_boundaries, NOTHING },
+	{ "ioctl", order_ioctl, NOTHING },
+	{ 0 },
 };

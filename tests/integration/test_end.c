@@ -44,6 +44,8 @@ static const struct scenario scenarios[] = {
 	{ "held_bytes_arrive_at_quick_exit", "end quick_exit", PREFIX, "", EXITED(3) },
 	{ "held_bytes_arrive_at_syscall_exit_group", "end syscall-exit", PREFIX, "",
 	  EXITED(3) },
+	{ "held_bytes_arrive_at_syscall_exit_of_the_only_thread",
+	  "end syscall-exit-thread", PREFIX, "", EXITED(3) },
 	{ "atexit_handlers_write_behind_held_bytes", "end exit atexit", PREFIX "late;",
 	  "", EXITED(3) },
 	{ "at_quick_exit_handlers_write_behind_held_bytes",

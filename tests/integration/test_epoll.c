@@ -62,6 +62,8 @@ static const struct scenario scenarios[] = {
 	{ "what_is_newly_wanted_is_told_at_once", "epoll-tells", QUEUED },
 	{ "another_stream_is_told_of_all_along", "epoll-other", .log = "100 of 100\n",
 	  QUEUED },
+	{ "what_it_has_made_ready_itself_is_told", "epoll-own", .log = "50 told\n",
+	  QUEUED },
 	{ "its_own_shutdown_is_told", "epoll-shut", .log = "shutdown 0\nhup 1\n",
 	  QUEUED },
 	{ "the_end_is_told_beside_what_is_left", "epoll-end", .then = PEER_ENDS,

@@ -22,11 +22,11 @@ static const struct scenario scenarios[] = {
 	{ "exit_works_behind_a_filter", "filter prctl exit", BEFORE, "still here\n",
 	  EXITED(7), FILTERED },
 
-	{ "the_identity_can_change", "identity", PREFIX "e1;e2;e3;e4;4;5;6;end;",
+	{ "the_identity_can_change", "identity", PREFIX "e1;e2;e3;e4;4;5;6;4;5;6;end;",
 	  "seteuid 0\nseteuid 0\nsetgroups 0\nsetgid 0\nsetuid 0\nsetuid -1 EPERM\n",
 	  SKIP },
 	{ "the_identity_can_change_by_syscall", "identity syscall",
-	  PREFIX "e1;e2;e3;e4;4;5;6;end;",
+	  PREFIX "e1;e2;e3;e4;4;5;6;4;5;6;end;",
 	  "seteuid 0\nseteuid 0\nsetgroups 0\nsetgid 0\nsetuid 0\nsetuid -1 EPERM\n",
 	  SKIP },
 	/* vsftpd's child hung, as it was copied between the keeper's birth and its first step. With a
@@ -34,6 +34,9 @@ static const struct scenario scenarios[] = {
 	{ "a_copy_made_early_sets_its_identity", "early-copies", ON, "copies 0\n",
 	  EXITED(7), .flags = PLAIN_BUILD },
 	{ "unshare_is_not_in_the_way_of_a_thread", "unshare", ON "7;8;" },
+	{ "a_host_s_tcp_notsent_lowat_counts", "notsent",
+	  .log = "getsockopt 0\nshutdown 0\nclose 0\nat once 1\n",
+	  .kinds = BIT(NO_STREAM), .flags = NO_GREETING | MAY_SKIP },
 	{ "setns_is_not_in_the_way_of_a_thread", "setns", BEFORE },
 	{ "capset_answers_as_natively", "capset", BEFORE },
 

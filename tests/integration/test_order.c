@@ -69,6 +69,10 @@ static const struct scenario scenarios[] = {
 	  "writev 6\nsend 3\nsendto 3\nsendmsg 6\nsendmmsg 2\nlengths 3 3\npwritev2 6\n"
 	  "send 4\nsyscall write 4\nsyscall sendto 4\nsend more 5\nsend more 9\n"
 	  "pwrite -1 ESPIPE\n" },
+	{ "a_copy_of_its_own_by_pidfd_getfd_keeps_its_place", "pidfd_getfd",
+	  PREFIX "4;f5;6;f7;8;f9;", .flags = MAY_SKIP },
+	{ "a_copy_of_its_own_by_syscall_keeps_its_place", "pidfd_getfd syscall",
+	  PREFIX "4;f5;6;f7;8;f9;", .flags = MAY_SKIP },
 	{ "urgent_data_keeps_its_place", "urgent", PREFIX "4;!5;6;more!7;",
 	  "send oob 1\nsend oob 5\n", .kinds = TCP_KINDS, .flags = OOB_INLINE },
 	{ "options_between_writes_answer_as_natively", "options",
