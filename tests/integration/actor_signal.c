@@ -260,6 +260,7 @@ stop(int sig)
 			;
 	else
 		(void)!read(gate[0], &byte, 1);
+	sem_post(&stopped);
 	errno = saved;
 }
 
@@ -282,7 +283,18 @@ write_until_over(void *who)
 	return NULL;
 }
 
-/* stopped BY: main writes to the stream, too, while one of its two writers is stopped. */
+static void
+let_go(pthread_t thread)
+{
+	if (!strcmp(stop_by, "sigsuspend"))
+		pthread_kill(thread, SIGUSR2);
+	else if (!strcmp(stop_by, "sem_wait"))
+		sem_post(&may_go);
+	else
+		(void)!write(gate[1], "", 1);
+}
+
+/* stopped BY: main writes to the stream, too, while both of its writers are stopped. */
 static int
 signal_stopped(int fd, char **args)
 {
@@ -302,15 +314,15 @@ signal_stopped(int fd, char **args)
 	for (int i = 0; i < 2; i++)
 		pthread_create(&threads[i], NULL, write_until_over, &who[i]);
 	for (int i = 0; i < NR_STOPS; i++) {
-		pthread_kill(threads[i % 2], SIGUSR1);
-		sem_wait(&stopped);
+		for (int t = 0; t < 2; t++)
+			pthread_kill(threads[t], SIGUSR1);
+		for (int t = 0; t < 2; t++)
+			sem_wait(&stopped);
 		put_record('m', i);
-		if (!strcmp(stop_by, "sigsuspend"))
-			pthread_kill(threads[i % 2], SIGUSR2);
-		else if (!strcmp(stop_by, "sem_wait"))
-			sem_post(&may_go);
-		else
-			(void)!write(gate[1], "", 1);
+		for (int t = 0; t < 2; t++)
+			let_go(threads[t]);
+		for (int t = 0; t < 2; t++)
+			sem_wait(&stopped);
 	}
 	atomic_store(&over, true);
 	for (int i = 0; i < 2; i++)
