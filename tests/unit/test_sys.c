@@ -285,11 +285,14 @@ an_alarm_rings_where_a_signal_is_refused(void **state)
 {
 	struct sys_thread t = { 0 };
 	struct sys_alarm refused;
+	sigset_t before;
 
 	(void)state;
 	__atomic_store_n(&started, 0, __ATOMIC_RELEASE);
 	__atomic_store_n(&stop, 0, __ATOMIC_RELEASE);
+	sys_signals_block(&before);
 	assert_int_equal(sys_thread_start(&t, bell_waiter, "weir-bell", false), 0);
+	sys_signals_restore(&before);
 	while (__atomic_load_n(&started, __ATOMIC_ACQUIRE) == 0)
 		sys_yield();
 	refused = bell;
