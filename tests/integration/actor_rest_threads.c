@@ -149,6 +149,9 @@ jump(int sig)
 	(void)sig;
 	if (!may_jump)
 		return;
+	/* The mask is set back before the stack is: a handler that comes in between must not jump, too, or the stack of a
+	 * slow program grows with each signal. */
+	may_jump = 0;
 	nr_jumps = nr_jumps + 1;
 	siglongjmp(away, 1);
 }
