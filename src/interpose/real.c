@@ -74,6 +74,13 @@ raw_fcntl(int fd, int cmd, ...)
 }
 
 static int
+raw_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
+{
+	return (int)entry_result(
+		sys_call(SYS_setsockopt, fd, level, name, (long)value, (long)len, 0));
+}
+
+static int
 raw_ioctl(int fd, ioctl_request request, ...)
 {
 	va_list ap;
@@ -136,6 +143,7 @@ struct real real = {
 	.openat = raw_openat,
 	.close = raw_close,
 	.fcntl = raw_fcntl,
+	.setsockopt = raw_setsockopt,
 	.ioctl = raw_ioctl,
 	.poll = raw_poll,
 	.ppoll = raw_ppoll,

@@ -186,7 +186,7 @@ setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 	bool often = level == IPPROTO_TCP && (name == TCP_NODELAY || name == TCP_CORK);
 	int r;
 
-	if (!often || process->nr_owing || !self.ready)
+	if (!often || process->nr_owing)
 		return setsockopt_slow(fd, level, name, value, len);
 	r = real.setsockopt(fd, level, name, value, len);
 	stream_push_options_set();

@@ -51,17 +51,31 @@ write_slow(int fd, const void *buf, size_t n)
 	return sent(s, n, real.write(fd, buf, n));
 }
 
+static __attribute__((noinline)) ssize_t
+write_alone(int fd, const void *buf, size_t n, struct stream *s)
+{
+	return went(s, n, real.write(fd, buf, n));
+}
+
+static __attribute__((noinline)) ssize_t
+write_plain(int fd, const void *buf, size_t n)
+{
+	return sent(NULL, 0, real.write(fd, buf, n));
+}
+
 /* Apart from the entry, so that this has nothing to keep on the stack for what is appended. */
 static __attribute__((noinline)) ssize_t
 write_native(int fd, const void *buf, size_t n)
 {
-	struct stream *s = stream_quick(fd);
+	struct stream *s = stream_last(fd);
 
 	if (!s && number_is_plain(fd))
-		return sent(NULL, 0, real.write(fd, buf, n));
+		return write_plain(fd, buf, n);
+	if (!s)
+		s = stream_quick(fd);
 	if (!s || !n || !writer_alone(s, n))
 		return write_slow(fd, buf, n);
-	return went(s, n, real.write(fd, buf, n));
+	return write_alone(fd, buf, n, s);
 }
 
 ssize_t
@@ -175,7 +189,7 @@ writev(int fd, const struct iovec *iov, int nr)
 	struct stream *s = stream_quick(fd);
 	size_t total;
 
-	if (!s || s == self.hot || nr <= 0 || nr > IOV_MAX)
+	if (!s || nr <= 0 || nr > IOV_MAX)
 		return writev_slow(fd, iov, nr);
 	total = entry_total_native(iov, (size_t)nr);
 	if (!total || !writer_alone(s, total))
@@ -231,7 +245,7 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 	struct stream *s = stream_quick(fd);
 	size_t total;
 
-	if (!s || s == self.hot || flags & MSG_MORE || !plain_message(msg, flags))
+	if (!s || flags & MSG_MORE || !plain_message(msg, flags))
 		return sendmsg_slow(fd, msg, flags);
 	total = entry_total_native(msg->msg_iov, msg->msg_iovlen);
 	if (!total || !writer_alone(s, total))
@@ -302,20 +316,26 @@ sendfile_slow(int out, int in, off_t *offset, size_t n)
 	return copied(stream_at(out), real.sendfile(out, in, offset, n));
 }
 
+static __attribute__((noinline)) ssize_t
+sendfile_alone(int out, int in, off_t *offset, size_t n, struct stream *s)
+{
+	ssize_t r = real.sendfile(out, in, offset, n);
+
+	if (__builtin_expect(r <= 0, 0))
+		return not_quick(s, 0, r);
+	self.wrote = true;
+	return went(s, (size_t)r, r);
+}
+
 ssize_t
 sendfile(int out, int in, off_t *offset, size_t n)
 {
 	struct stream *s = stream_quick(out);
-	ssize_t r;
 
 	if (!s || stream_word(s) | (uintptr_t)relaxed(s->borrow) | self.nr_owed |
 			  relaxed(s->stalled))
 		return sendfile_slow(out, in, offset, n);
-	r = real.sendfile(out, in, offset, n);
-	if (r <= 0)
-		return not_quick(s, 0, r);
-	self.wrote = true;
-	return went(s, (size_t)r, r);
+	return sendfile_alone(out, in, offset, n, s);
 }
 
 ssize_t sendfile64(int out, int in, off64_t *offset, size_t n)

@@ -23,10 +23,12 @@ room_use(struct stream *s, uint64_t went)
 }
 
 /* A native write of `went` bytes. Of a socket that does not block no account is kept: it is asked
- * again before anything is held. */
+ * again before anything is held. So there is nothing to do for one that never holds. */
 static inline void
 room_went(struct stream *s, uint64_t went)
 {
+	if (!quick(s->room))
+		return;
 	if (stream_never_blocks(s))
 		quick_set(s->room, 0);
 	else

@@ -220,14 +220,15 @@ stream_quick(int fd)
 	return s;
 }
 
-/* The number is known to be no stream and no socket. */
+/* The number is known to be no stream and no socket, so the native call will do. It may be asked anywhere: before
+ * stream_init() none is known, and what a vfork child asks or stores of its parent's plain numbers is harmless. */
 static inline bool
 number_is_plain(int fd)
 {
 	unsigned n = (unsigned)fd;
 	uint8_t kind;
 
-	if (n >= __atomic_load_n(&nr_numbers, __ATOMIC_RELAXED) || !self.ready)
+	if (n >= NR_NUMBERS)
 		return false;
 	kind = __atomic_load_n(&number_kind[n], __ATOMIC_RELAXED);
 	return kind == KIND_PLAIN || kind == KIND_FILE;

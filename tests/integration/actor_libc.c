@@ -4,7 +4,9 @@
 #include <aio.h>
 #include <errno.h>
 #include <execinfo.h>
+#include <fcntl.h>
 #include <linux/aio_abi.h>
+#include <linux/net_tstamp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -166,6 +168,35 @@ libc_mark(int unused, char **args)
 	return 0;
 }
 
+/* The kernel tells when each write left, where it is asked to. */
+static int
+libc_stamps(int unused, char **args)
+{
+	int pair[2], on = 1,
+		     stamps = SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE |
+			      SOF_TIMESTAMPING_OPT_ID | SOF_TIMESTAMPING_OPT_TSONLY;
+	char room[256];
+	struct msghdr msg = { .msg_control = room };
+
+	(void)unused;
+	(void)args;
+	if (tcp_pair(pair) < 0)
+		return 1;
+	setsockopt(pair[1], IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	if (setsockopt(pair[1], SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof stamps) <
+	    0) {
+		say("skip");
+		return 0;
+	}
+	for (int i = 0; i < 6; i++)
+		put(pair[1], "12345;");
+	do
+		msg.msg_controllen = sizeof room;
+	while (result("stamp", recvmsg(pair[1], &msg, MSG_ERRQUEUE | MSG_DONTWAIT)) ==
+	       0);
+	return 0;
+}
+
 /* A socket that is no longer connected takes nothing. */
 static int
 libc_disconnect(int fd, char **args)
@@ -238,6 +269,41 @@ libc_sender(int unused, char **args)
 	return 0;
 }
 
+/* A sanitizer's build touches its shadow, which is not there before the sanitizer. */
+#if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__
+static char early_calls[256];
+
+/* Before any constructor, a preloaded library's too. */
+static void
+call_early(void)
+{
+	const int on = 1;
+	long r[] = { setsockopt(-1, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on),
+		     setsockopt(-1, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on),
+		     write(-1, "", 1),
+		     read(-1, &(char){ 0 }, 1),
+		     close(-1),
+		     close(open("/dev/null", O_WRONLY)),
+		     fcntl(-1, F_GETFD) };
+
+	for (size_t i = 0; i < sizeof r / sizeof *r; i++)
+		early_calls[i] = r[i] < 0 ? '-' : '0';
+}
+static void (*const before_constructors)(void)
+	__attribute__((section(".preinit_array"), used)) = call_early;
+#else
+static const char early_calls[] = "skip";
+#endif
+
+static int
+libc_early(int unused, char **args)
+{
+	(void)unused;
+	(void)args;
+	say("%s", early_calls);
+	return 0;
+}
+
 const struct command libc_commands[] = {
 	{ "aio", libc_aio, TURN },
 	{ "backtrace", libc_backtrace, TURN },
@@ -247,5 +313,7 @@ const struct command libc_commands[] = {
 	{ "disconnect", libc_disconnect, TURN },
 	{ "sender", libc_sender, NOTHING },
 	{ "submit", libc_submit, TURN },
+	{ "stamps", libc_stamps, NOTHING },
+	{ "early", libc_early, NOTHING },
 	{ 0 },
 };

@@ -55,6 +55,10 @@ static const struct scenario scenarios[] = {
 	  "io_setup 0\nio_submit 1\nio_getevents 1\nio_submit -1 EFAULT\n"
 	  "io_submit -1 EFAULT\n" },
 	{ "backtrace_symbols_fd_keeps_its_place", "backtrace" },
+	{ "each_write_has_its_time_stamp", "stamps", .kinds = BIT(NO_STREAM),
+	  .flags = NO_GREETING | MAY_SKIP },
+	{ "calls_before_any_constructor", "early", .log = "-----0-\n",
+	  .kinds = BIT(NO_STREAM), .flags = NO_GREETING | PLAIN_BUILD },
 	{ "printf_to_a_stream_on_its_number_keeps_its_place", "standard",
 	  .log = "read 11\n1;2;3;p4;5;\n", .kinds = BIT(NO_STREAM),
 	  .flags = NO_GREETING },
