@@ -314,6 +314,19 @@ passed_sockets(void)
 	return fds > MOST_PASSED ? MOST_PASSED : (uint32_t)fds;
 }
 
+static void
+read_runtime_dir(void)
+{
+	const char *dir = secure_getenv("XDG_RUNTIME_DIR");
+	size_t len = dir != NULL && *dir == '/' ? strlen(dir) : 0;
+
+	if (len >= sizeof(the_config.runtime))
+		len = 0;
+	if (len > 0)
+		memcpy(the_config.runtime, dir, len);
+	the_config.runtime[len] = '\0';
+}
+
 static bool
 is_relative(const char *place)
 {
@@ -340,6 +353,7 @@ config_init(void)
 		sizeof(the_config.program) - 1);
 	the_config.metrics = true;
 	the_config.nr_passed = passed_sockets();
+	read_runtime_dir();
 	for (unsigned i = 0; i < sizeof(variables) / sizeof(variables[0]); i++) {
 		read_variable(&variables[i]);
 		if (variables[i].kind == LEVEL)

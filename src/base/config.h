@@ -1,7 +1,7 @@
 #ifndef WEIR_BASE_CONFIG_H
 #define WEIR_BASE_CONFIG_H
 /* base/config: the STREAM_ variables, read once before main with secure_getenv,
- * constant afterwards.
+ * constant afterwards: what the program makes of its environment is for those that it starts.
  *
  * A value that makes no sense costs one line on stderr that names the variable, the
  * value and what is used instead; the default then applies. An empty value is an unset
@@ -30,8 +30,9 @@ struct config {
 	bool metrics;    /* false: STREAM_METRICS_SOCKET=off */
 	uint32_t nr_passed; /* sockets from descriptor 3 on that a service manager opened
 			     * for this process: sd_listen_fds(3) */
-	char programs[512];           /* STREAM_PROGRAMS as given, for /metrics.json */
-	char program[64];             /* program_invocation_short_name */
+	char programs[512];            /* STREAM_PROGRAMS as given, for /metrics.json */
+	char program[64];              /* program_invocation_short_name */
+	char runtime[CONFIG_PATH_MAX]; /* XDG_RUNTIME_DIR where it is an absolute path; else "" */
 	char socket[CONFIG_PATH_MAX]; /* for config_path(): %e is expanded, %p and %% are not;
 					* "" is the default place */
 	char at_exit[CONFIG_PATH_MAX]; /* likewise; "" is none */

@@ -413,6 +413,12 @@ sys_unlink(const char *path)
 }
 
 int
+sys_rmdir(const char *path)
+{
+	return (int)CALL3(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+int
 sys_rename(const char *from, const char *to)
 {
 	return (int)CALL5(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);

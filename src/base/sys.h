@@ -110,6 +110,7 @@ int sys_mkdir(const char *path, unsigned mode);
 int sys_stat(const char *path, struct stat *st);
 int sys_lstat(const char *path, struct stat *st);
 int sys_unlink(const char *path);
+int sys_rmdir(const char *path);
 int sys_rename(const char *from, const char *to);
 int sys_rename_new(const char *from, const char *to); /* RENAME_NOREPLACE; -EEXIST */
 int sys_chmod(const char *path, unsigned mode);

@@ -14,12 +14,14 @@
 #include <sys/un.h>
 
 enum { PATH_CAP = CONFIG_PATH_MAX, BACKLOG = 64, MAX_SUFFIX = 99, LOCK_TRIES = 100 };
+enum { DIR_TRIES = 10, RUNTIME_DIR = 0, DEFAULT_DIRS = 3 };
 
 /* Of the socket bound. In ordinary memory: every member may have to remove it. */
 static struct {
 	char path[PATH_CAP];
 	uint64_t dev, ino; /* of the path */
 	uint64_t sock_ino; /* of the descriptor */
+	bool runtime;      /* in our directory in $XDG_RUNTIME_DIR */
 } bound;
 
 /* Too large for the stack of a thread that merely calls listen(). */
@@ -172,11 +174,17 @@ static bool
 own_dir(const char *path)
 {
 	struct stat st;
+	int made, there, tries = 0;
 
-	if (sys_mkdir(path, 0700) >= 0)
-		sys_chmod(path, 0700);
-	return sys_lstat(path, &st) >= 0 && S_ISDIR(st.st_mode) &&
-	       (int)st.st_uid == sys_getuid() && !(st.st_mode & 022);
+	do {
+		made = sys_mkdir(path, 0700);
+		if (made >= 0)
+			sys_chmod(path, 0700);
+		there = sys_lstat(path, &st);
+	} while (there == -ENOENT && (made >= 0 || made == -EEXIST) &&
+		 ++tries < DIR_TRIES);
+	return there >= 0 && S_ISDIR(st.st_mode) && (int)st.st_uid == sys_getuid() &&
+	       !(st.st_mode & 022);
 }
 
 /* Installed for everybody: root's, and sticky if others may write. */
@@ -194,13 +202,12 @@ static bool
 default_dir(struct scratch *s, int i)
 {
 	struct path c = { s->dir, 0, sizeof s->dir, false };
-	const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
 
 	switch (i) {
-	case 0:
-		if (!runtime || *runtime != '/')
+	case RUNTIME_DIR:
+		if (!config->runtime[0])
 			return false;
-		path_add(&c, runtime);
+		path_add(&c, config->runtime);
 		path_add(&c, "/weir");
 		return !c.cut && own_dir(s->dir);
 	case 1:
@@ -257,16 +264,16 @@ sweep(struct scratch *s)
 		sys_close(dir);
 }
 
+/* A family that ends may remove the directory as soon as we have seen that it is there. */
 static int
-bind_default(struct scratch *s)
+bind_in(struct scratch *s, int i)
 {
 	int fd = -ENOENT;
 
-	for (int i = 0; i < 3 && fd < 0; i++) {
+	for (int tries = 0; tries < DIR_TRIES && fd == -ENOENT && default_dir(s, i);
+	     tries++) {
 		struct path c = { s->base, 0, sizeof s->base, false };
 
-		if (!default_dir(s, i))
-			continue;
 		path_add(&c, s->dir);
 		path_add(&c, "/");
 		path_add(&c, config->program);
@@ -274,9 +281,21 @@ bind_default(struct scratch *s)
 		path_number(&c, (unsigned)sys_getpid());
 		path_add(&c, ".sock");
 		fd = c.cut ? -ENAMETOOLONG : bind_near(s);
-		if (fd >= 0)
-			sweep(s);
 	}
+	return fd;
+}
+
+static int
+bind_default(struct scratch *s)
+{
+	int fd = -ENOENT;
+
+	for (int i = 0; i < DEFAULT_DIRS && fd < 0; i++) {
+		fd = bind_in(s, i);
+		bound.runtime = i == RUNTIME_DIR;
+	}
+	if (fd >= 0)
+		sweep(s);
 	return fd;
 }
 
@@ -340,6 +359,12 @@ place_unlink(void)
 	if (bound.path[0] && sys_lstat(bound.path, &st) >= 0 &&
 	    st.st_dev == bound.dev && st.st_ino == bound.ino)
 		sys_unlink(bound.path);
+	/* Whoever made the directory that ours is in may want to remove it. Not so in /tmp, where anybody could
+	 * take the name then. */
+	if (bound.path[0] && bound.runtime) {
+		*strrchr(bound.path, '/') = '\0';
+		sys_rmdir(bound.path); /* unless another family is there */
+	}
 	bound.path[0] = '\0';
 }
 

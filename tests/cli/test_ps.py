@@ -3,6 +3,7 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import threading
 
 import lib
@@ -32,6 +33,31 @@ def default_directory(tmp):
                                 "SOCKET"]
         assert any(r.split()[0] == str(server.pid) and r.endswith(family["socket"])
                    for r in rows), out
+
+
+def nothing_stays_behind(tmp):
+    """Also not where a program gives itself, and those it starts, a directory of its own,
+    and removes that in the end."""
+    program = """
+import os, socket, subprocess, sys
+def talk():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        server, _ = listener.accept()
+        client.send(b"x"), server.recv(1)
+talk()
+if len(sys.argv) > 1:
+    os.mkdir(sys.argv[1])
+    os.environ["XDG_RUNTIME_DIR"] = sys.argv[1]
+    subprocess.run([sys.executable, "-c", sys.orig_argv[2]], check=True)
+    talk()
+    os.rmdir(sys.argv[1])
+"""
+    runtime, own = os.path.join(tmp, "runtime"), os.path.join(tmp, "own")
+    os.mkdir(runtime)
+    subprocess.run([sys.executable, "-c", program, own], check=True, timeout=lib.LIMIT,
+                   env=lib.clean_environment(XDG_RUNTIME_DIR=runtime, LD_PRELOAD=lib.LIB))
+    os.rmdir(runtime)
 
 
 def custom_path(tmp):
@@ -196,7 +222,8 @@ def help_and_usage(_):
 if __name__ == "__main__":
     with open(lib.WEIR, "rb") as command:
         os.dup2(command.fileno(), 9)
-        lib.run([default_directory, custom_path, a_path_that_no_address_holds,
-                 hidden_by_private_tmp, another_pid_namespace, fixed_path_in_use,
+        lib.run([default_directory, nothing_stays_behind, custom_path,
+                 a_path_that_no_address_holds, hidden_by_private_tmp, another_pid_namespace,
+                 fixed_path_in_use,
                  targets_for_prometheus, hostile_names_are_escaped,
                  strangers_are_no_families, nothing_found, help_and_usage])

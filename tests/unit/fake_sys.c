@@ -752,6 +752,13 @@ sys_unlink(const char *path)
 }
 
 int
+sys_rmdir(const char *path)
+{
+	(void)path;
+	return -ENOENT;
+}
+
+int
 sys_rename(const char *from, const char *to)
 {
 	(void)from, (void)to;

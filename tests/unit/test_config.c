@@ -220,6 +220,27 @@ a_bad_level_is_told_and_off_is_silent(void **state)
 }
 
 static void
+the_runtime_directory_is_that_of_the_start(void **state)
+{
+	char longer[CONFIG_PATH_MAX + 2];
+
+	(void)state;
+	with("XDG_RUNTIME_DIR", "/run/user/0");
+	setenv("XDG_RUNTIME_DIR", "/tmp/other", 1);
+	assert_string_equal(config->runtime, "/run/user/0");
+	with("XDG_RUNTIME_DIR", "run");
+	assert_string_equal(config->runtime, "");
+	memset(longer, '/', sizeof longer - 1);
+	longer[sizeof longer - 1] = '\0';
+	with("XDG_RUNTIME_DIR", longer);
+	assert_string_equal(config->runtime, "");
+	with("XDG_RUNTIME_DIR", longer + 2);
+	assert_int_equal(strlen(config->runtime), CONFIG_PATH_MAX - 1);
+	config_init();
+	assert_string_equal(config->runtime, "");
+}
+
+static void
 places_know_their_words(void **state)
 {
 	char out[64];
@@ -330,6 +351,8 @@ main(void)
 		cmocka_unit_test_setup(switches, fresh),
 		cmocka_unit_test_setup(the_mode_is_octal, fresh),
 		cmocka_unit_test_setup(a_bad_level_is_told_and_off_is_silent, fresh),
+		cmocka_unit_test_setup(the_runtime_directory_is_that_of_the_start,
+				       fresh),
 		cmocka_unit_test_setup(places_know_their_words, fresh),
 		cmocka_unit_test_setup(a_relative_place_counts_from_the_start, fresh),
 		cmocka_unit_test_setup(

@@ -62,7 +62,7 @@ setup(void **state)
 	settings.at_exit[0] = '\0';
 	if (!mkdtemp(dir))
 		return -1;
-	setenv("XDG_RUNTIME_DIR", dir, 1);
+	strcpy(settings.runtime, dir);
 	put_path("s");
 	return 0;
 }
@@ -319,6 +319,45 @@ IN_CHILD(the_default_place_is_the_runtime_directory)
 	snprintf(want, sizeof want, "%s/weir", dir);
 	CHECK(!stat(want, &st) && (st.st_mode & 07777) == 0700);
 	metrics_end(true);
+	/* As if nobody had been there. */
+	CHECK(!exists(want) && exists(dir));
+}
+
+IN_CHILD(the_runtime_directory_of_another_family_stays)
+{
+	char weir[256];
+
+	settings.socket[0] = '\0';
+	snprintf(weir, sizeof weir, "%s/weir", dir);
+	CHECK(!mkdir(weir, 0700));
+	strcpy(path, weir);
+	rival(beside("/other.3.sock"), true);
+	begin();
+	CHECK(exists(place_path()));
+	metrics_end(true);
+	CHECK(!connect_to(beside("/other.3.sock")));
+}
+
+/* One that begins finds the directory, and the last that was there removes it. */
+IN_CHILD(directories_that_come_and_go)
+{
+	pid_t other;
+
+	settings.socket[0] = '\0';
+	snprintf(path, sizeof path, "%s/weir", dir);
+	other = fork();
+	if (!other)
+		for (;; usleep(100))
+			rmdir(path);
+	begin();
+	for (int i = 0; i < 1000; i++) {
+		int fd = place_bind();
+
+		CHECK(fd >= 0 && !strncmp(place_path(), dir, strlen(dir)));
+		CHECK(!close(fd));
+		place_unlink();
+	}
+	CHECK(!kill(other, SIGKILL) && waitpid(other, NULL, 0) == other);
 }
 
 IN_CHILD(a_directory_that_others_can_change_is_refused)
@@ -455,6 +494,8 @@ main(void)
 		PLACE_TEST(off_binds_nothing),
 		PLACE_TEST(long_paths_work),
 		PLACE_TEST(the_default_place_is_the_runtime_directory),
+		PLACE_TEST(the_runtime_directory_of_another_family_stays),
+		PLACE_TEST(directories_that_come_and_go),
 		PLACE_TEST(a_directory_that_others_can_change_is_refused),
 		PLACE_TEST(a_link_instead_of_the_directory_is_refused),
 		PLACE_TEST(dead_ones_of_the_program_are_swept),

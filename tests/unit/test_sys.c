@@ -197,8 +197,10 @@ files_answer_as_the_kernel_does(void **state)
 	sys_close(fd);
 	assert_int_equal(sys_unlink(b), 0);
 	assert_int_equal(sys_lstat(b, &st), -ENOENT);
-	rmdir(a);
-	rmdir(dir);
+	assert_int_equal(sys_rmdir(dir), -ENOTEMPTY);
+	assert_int_equal(sys_rmdir(a), 0);
+	assert_int_equal(sys_rmdir(dir), 0);
+	assert_int_equal(sys_lstat(dir, &st), -ENOENT);
 }
 
 static void
