@@ -9,6 +9,7 @@
 #include <ftw.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -346,9 +347,11 @@ IN_CHILD(directories_that_come_and_go)
 	settings.socket[0] = '\0';
 	snprintf(path, sizeof path, "%s/weir", dir);
 	other = fork();
-	if (!other)
+	if (!other) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (;; usleep(100))
 			rmdir(path);
+	}
 	begin();
 	for (int i = 0; i < 1000; i++) {
 		int fd = place_bind();
