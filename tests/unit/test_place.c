@@ -349,11 +349,11 @@ IN_CHILD(directories_that_come_and_go)
 	other = fork();
 	if (!other) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;; usleep(100))
+		for (;; usleep(5000))
 			rmdir(path);
 	}
 	begin();
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < 3000; i++) {
 		int fd = place_bind();
 
 		CHECK(fd >= 0 && !strncmp(place_path(), dir, strlen(dir)));
