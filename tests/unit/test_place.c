@@ -9,6 +9,7 @@
 #include <ftw.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -342,18 +343,22 @@ IN_CHILD(the_runtime_directory_of_another_family_stays)
 /* One that begins finds the directory, and the last that was there removes it. */
 IN_CHILD(directories_that_come_and_go)
 {
+	int *removed = mmap(NULL, sizeof *removed, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	pid_t other;
 
 	settings.socket[0] = '\0';
 	snprintf(path, sizeof path, "%s/weir", dir);
+	CHECK(removed != MAP_FAILED);
 	other = fork();
 	if (!other) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;; usleep(5000))
-			rmdir(path);
+		for (;; usleep(2000))
+			if (!rmdir(path))
+				__atomic_add_fetch(removed, 1, __ATOMIC_RELAXED);
 	}
-	begin();
-	for (int i = 0; i < 3000; i++) {
+	CHECK(region_init());
+	while (__atomic_load_n(removed, __ATOMIC_RELAXED) < 60) {
 		int fd = place_bind();
 
 		CHECK(fd >= 0 && !strncmp(place_path(), dir, strlen(dir)));
