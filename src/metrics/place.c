@@ -357,13 +357,14 @@ place_unlink(void)
 	struct stat st;
 
 	if (bound.path[0] && sys_lstat(bound.path, &st) >= 0 &&
-	    st.st_dev == bound.dev && st.st_ino == bound.ino)
+	    st.st_dev == bound.dev && st.st_ino == bound.ino) {
 		sys_unlink(bound.path);
-	/* Whoever made the directory that ours is in may want to remove it. Not so in /tmp, where anybody could
-	 * take the name then. */
-	if (bound.path[0] && bound.runtime) {
-		*strrchr(bound.path, '/') = '\0';
-		sys_rmdir(bound.path); /* unless another family is there */
+		/* Whoever made the directory that ours is in may want to remove it. Not so in /tmp, where
+		 * anybody could take the name then. */
+		if (bound.runtime) {
+			*strrchr(bound.path, '/') = '\0';
+			sys_rmdir(bound.path); /* unless another family is there */
+		}
 	}
 	bound.path[0] = '\0';
 }
