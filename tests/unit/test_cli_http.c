@@ -144,7 +144,7 @@ one_that_hangs_does_not_stop_the_others(void **state)
 	for (int i = 0; i < 3; i++)
 		gets[i].target = "/x";
 	assert_int_equal(pthread_create(&thread, NULL, answer_byte_by_byte, &good), 0);
-	http_run(gets, 3, 1000);
+	http_run(gets, 3, 5000);
 	pthread_join(thread, NULL);
 	assert_int_equal(gets[0].error, -ETIMEDOUT);
 	assert_int_equal(gets[1].error, 0);
