@@ -226,6 +226,26 @@ wait_for_a_new_snapshot(void)
 		poll(NULL, 0, 50);
 }
 
+/* All places are of clients that do not read, and one more asks. When the first of them asked; once
+ * two seconds have passed since, their places may be free. */
+static int64_t
+take_all_places(int *fds, int *one_more)
+{
+	int64_t begin = sys_now_ns();
+	char c;
+
+	for (int i = 0; i < SERVER_CLIENTS; i++) {
+		fds[i] = dial();
+		say(fds[i], "GET /streams HTTP/1.1\r\n\r\n", 25);
+		/* Begun to be answered. */
+		assert_int_equal(recv(fds[i], &c, 1, MSG_PEEK), 1);
+	}
+	*one_more = dial();
+	say(*one_more, "GET /healthz HTTP/1.1\r\n\r\n", 25);
+	assert_int_equal(recv(*one_more, &c, 1, MSG_PEEK), 1);
+	return begin;
+}
+
 static void
 clients_that_do_not_read(void **state)
 {
@@ -233,21 +253,17 @@ clients_that_do_not_read(void **state)
 	int fds[SERVER_CLIENTS], fd;
 	int64_t begin;
 	const char *body;
-	char c;
 
 	(void)state;
 	many_streams(rec, 2000);
 	wait_for_a_new_snapshot();
-	for (int i = 0; i < SERVER_CLIENTS; i++) {
-		fds[i] = dial();
-		say(fds[i], "GET /streams HTTP/1.1\r\n\r\n", 25);
-		/* Begun to be answered. */
-		assert_int_equal(recv(fds[i], &c, 1, MSG_PEEK), 1);
+	begin = take_all_places(fds, &fd);
+	while (sys_now_ns() - begin > 1900 * INT64_C(1000000)) {
+		for (int i = 0; i < SERVER_CLIENTS; i++)
+			close(fds[i]);
+		close(fd);
+		begin = take_all_places(fds, &fd);
 	}
-	begin = sys_now_ns();
-	fd = dial();
-	say(fd, "GET /healthz HTTP/1.1\r\n\r\n", 25);
-	assert_int_equal(recv(fd, answer_text, sizeof answer_text - 1, MSG_PEEK) > 0, 1);
 	assert_int_equal(status_of(hear(fd)), 503);
 	assert_non_null(strstr(answer_text, "\r\nRetry-After: "));
 	/* Who reads gets all of it, in spite of the others. */
