@@ -499,8 +499,12 @@ def a_flood_of_sockets(tmp):
             s.bind(path)
         os.chown(path, 65534, 65534)
     with Fake(tmp, "fake", family(counter(1))), Exporter(env=environment(tmp)) as exporter:
-        states = [f["state"] for f in exporter.families(tmp).values()]
-        assert states.count("live") == 1 and states.count("dead") == 4096, len(states)
+        # On a busy machine not all of them were tried in time, and the next time they are.
+        def all_are_told():
+            states = [f["state"] for f in exporter.families(tmp).values()]
+            assert states.count("live") <= 1 and len(states) == 4097, len(states)
+            return states.count("live") == 1 and states.count("dead") == 4096
+        lib.within(all_are_told)
 
 
 def many_ask_at_once(tmp):
