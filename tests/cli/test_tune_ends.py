@@ -205,9 +205,13 @@ def the_interrupt(tmp):
 
 
 def the_time_is_bounded(tmp):
-    tune = Tune(tmp, options=["--json", "--max-time", 4])
-    doc = json.loads(tune.run()[0])
-    assert 1 <= doc["rounds"] <= 60 and doc["seconds"] < 6, doc
+    for most in (4, 16):
+        tune = Tune(tmp, options=["--json", "--max-time", most])
+        doc = json.loads(tune.run()[0])
+        assert doc["rounds"] <= 15 * most and doc["seconds"] < most + 2, doc
+        if doc["rounds"]:
+            break  # else a busy machine had no time for one
+    assert doc["rounds"], doc
     # Settings give way, so that there are rounds enough; on a machine that grows busy the second time at the latest.
     tune = Tune(tmp, load="sleep 0.2", options=["--json", "--max-time", 12, "--try",
                                                 ",".join(["32K"] * 14)])
