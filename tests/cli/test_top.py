@@ -110,7 +110,7 @@ class Family:
         self.busy, self.stuck = self.server.client(), self.server.client()
         self.server.turns(self.busy, 100)
         self.server.say(self.stuck, "big", 8000000)
-        lib.within(lambda: lib.weir("stat", self.path)[1].split()[-13:][0] == "1")
+        lib.within(lambda: lib.weir("stat", self.path)[1].split()[-13:][:1] == ["1"])
 
     def __enter__(self):
         return self
