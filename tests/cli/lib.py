@@ -1,6 +1,8 @@
 """Shared by the tests of the weir command: TAP, servers under the library, the command."""
+import contextlib
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -57,9 +59,16 @@ def within(what, seconds=LIMIT):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below the range of which clients are given theirs: one of them might have it by the time that a server,
+    or the next server, comes to it."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as limits:
+        top = min(int(limits.read().split()[0]), 32768)
+    for _ in range(200):
+        port = random.randrange(top // 2, top)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("0.0.0.0", port))
+            return port
+    raise AssertionError("no free port")
 
 
 class Server:

@@ -47,12 +47,6 @@ def discovered(configuration, job="weir"):
     return [one["labels"] for one in found if one.get("labels")]
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
 def get(port, path, accept="text/plain", **headers):
     """The answer's head and body, as they came."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=lib.LIMIT)
@@ -92,7 +86,7 @@ def running(port, *command, **how):
 @contextlib.contextmanager
 def exporter(*options, env=None):
     """weir export; yields its port."""
-    port = free_port()
+    port = lib.free_port()
     with running(port, lib.WEIR, "export", "--listen", f"127.0.0.1:{port}", *options,
                  env=env or lib.clean_environment()):
         yield port
@@ -141,7 +135,7 @@ class Prometheus:
 
     def __init__(self, directory, configuration):
         self.directory, self.configuration = directory, configuration
-        self.port, self.stack = free_port(), contextlib.ExitStack()
+        self.port, self.stack = lib.free_port(), contextlib.ExitStack()
 
     def __enter__(self):
         with open(os.path.join(self.directory, "prometheus.log"), "wb") as log:

@@ -92,7 +92,7 @@ def prepared(tmp, name):
     """What the commands of the page find in the directory they are typed in."""
     for script in ("eleven_lines.tcl", "Hello.java"):
         shutil.copy(os.path.join(SCRIPTS, script), tmp)
-    port = common.free_port()
+    port = lib.free_port()
     with open(f"{tmp}/mosquitto.conf", "w", encoding="utf-8") as f:
         f.write(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
     if name == "java":
@@ -144,7 +144,7 @@ def postgresql_is_watched(tmp):
     assert count == 1
     version = max(os.listdir("/usr/lib/postgresql"), key=int)
     env = lib.clean_environment(PG_CLUSTER_CONF_ROOT=tmp)
-    port = common.free_port()
+    port = lib.free_port()
 
     def do(*command):
         common.done(*dropped, *command, env=env, cwd=tmp)
