@@ -196,8 +196,9 @@ def servers_and_who_is_blocked(tmp):
             lib.within(lambda: [r["peer"] for r in page.rows("streams")] ==
                        [stuck_at, f"127.0.0.1:{busy.getsockname()[1]}"])
             page.rounds(2)
-            peer = [r for r in page.rows("causes") if r["cause"] == "peer"][0]
-            assert re.fullmatch(r"9\d\dms|1\.[01]s", peer["each s, now"]), peer
+            # All the time; a look that comes late, on a busy machine, tells more the next time.
+            lib.within(lambda: [r for r in page.rows("causes") if r["cause"] == "peer" and
+                                re.fullmatch(r"9\d\dms|1\.[01]s", r["each s, now"])])
             assert page.run("return document.querySelector('#chart .peer').getAttribute('d')")
             row = page.family(server.pid)
             assert row["app calls/s"] != "0" and float(row["app per kernel"]) > 2, row
