@@ -22,6 +22,6 @@ metrics_once "$server_pid" $(pgrep -P "$server_pid")
 
 kill -TERM "$server_pid" || fail "the daemon is gone before its SIGTERM"
 within 15 gone "$server_pid" || fail "the daemon does not end"
-within 5 no_sockets || fail "left in the socket's directory: $(ls -A "$tmp/m")"
+within 15 no_sockets || fail "left in the socket's directory: $(ls -A "$tmp/m")"
 pass "$(load_figure lines messages) replies of 11 lines to 8 clients compared," \
 	"$(amount "$(load_figure lines received)")"

@@ -191,7 +191,7 @@ server_ended() {
 	wait "$server_pid"
 	status=$?
 	[ "$status" = "$1" ] || fail "the server ended $2 with $status, natively with $1"
-	within 5 no_sockets || fail "left in the socket's directory: $(ls -A "$tmp/m")"
+	within 15 no_sockets || fail "left in the socket's directory: $(ls -A "$tmp/m")"
 	if grep -Eq '^(lib)?weir|ERROR: ld\.so' "$tmp/log/server.err"; then
 		fail "the library complained: $(grep -Em1 '^(lib)?weir|ld\.so' \
 			"$tmp/log/server.err")"
@@ -248,7 +248,7 @@ fetch() {
 	local path=$1 file=$2
 
 	shift 2
-	curl -sS --max-time 10 --unix-socket "$metrics_socket" -D "$file.head" \
+	curl -sS --max-time 15 --unix-socket "$metrics_socket" -D "$file.head" \
 		-o "$file" "$@" "http://localhost$path" ||
 		fail "curl cannot read $path from the metrics socket"
 }
@@ -310,7 +310,7 @@ metrics_once() {
 	preloaded || return 0
 	[ "$(ls -A "$tmp/m")" = "${metrics_socket##*/}" ] ||
 		fail "more than one socket: $(ls -A "$tmp/m")"
-	within 5 two_serve "$@" ||
+	within 15 two_serve "$@" ||
 		fail "in the processes $* there are $(serving "$@") metrics threads"
 }
 

@@ -27,9 +27,8 @@ import families
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 JSON = "application/json"
-DEADLINE = 5.0
 # One snapshot a second is shared by all who ask, and the machine may be busy.
-SETTLED = 3.0
+DEADLINE = SETTLED = 15.0
 TAKEOVER = 2.0
 
 DIRECTION_KEYS = {

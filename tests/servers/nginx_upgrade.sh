@@ -51,7 +51,7 @@ upgraded() {
 within 15 upgraded || fail "there is no new master"
 new=$(cat "$tmp/pid")
 if preloaded; then
-	within 5 test -S "$metrics_socket.$new" ||
+	within 15 test -S "$metrics_socket.$new" ||
 		fail "the new family has no socket; there is: $(ls -A "$tmp/m")"
 	"$python" "$here/metrics.py" moving "$metrics_socket" ||
 		fail "the old family's socket does not answer"
@@ -62,7 +62,7 @@ load_end
 if preloaded; then
 	old_socket=$metrics_socket
 	metrics_socket=$metrics_socket.$new
-	within 5 test ! -e "$old_socket" || fail "the old family left its socket"
+	within 15 test ! -e "$old_socket" || fail "the old family left its socket"
 	scrape "$tmp/scrape.new"
 	# shellcheck disable=SC2046
 	metrics_once "$new" $(pgrep -P "$new")
@@ -71,5 +71,5 @@ grep -Eq '\[(alert|emerg|crit)\]' "$tmp/log/error" &&
 	fail "$(grep -Em1 '\[(alert|emerg|crit)\]' "$tmp/log/error")"
 kill -QUIT "$new" || fail "the new master is gone"
 within 20 gone "$new" || fail "the new master does not end"
-within 5 no_sockets || fail "left in the socket's directory: $(ls -A "$tmp/m")"
+within 15 no_sockets || fail "left in the socket's directory: $(ls -A "$tmp/m")"
 pass "$(load_figure http messages) files of 6 clients compared over an upgrade"
