@@ -17,11 +17,12 @@
 	}
 #define NONE .kinds = BIT(NO_STREAM), .flags = NO_GREETING
 
-/* Stepped by instructions, of which sanitizers add many. */
+/* Stepped by instructions, of which sanitizers add many. Without metrics, for which a thread may have to be made. */
 #define RACE(name, race) \
 	{ \
 		name, "interleave " race, NULL, "over\n", \
-			.kinds = BIT(NO_STREAM), .flags = NO_GREETING | PLAIN_BUILD \
+			.kinds = BIT(NO_STREAM), .flags = NO_GREETING | PLAIN_BUILD, \
+			.env = { "STREAM_METRICS_SOCKET=off" } \
 	}
 
 static const struct scenario scenarios[] = {
