@@ -1,4 +1,5 @@
 /* Running a scenario's two halves and comparing them. */
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -116,17 +117,52 @@ scenario_run(struct run *run, const struct scenario *s, enum kind kind, enum hal
 	}
 }
 
-void
-assert_in_time(const struct run *run, size_t total, int within)
+int
+scenario_late(const struct run *run, size_t total)
 {
 	int64_t from = run_noted(run, "sleep"), there = run_arrival(run, total);
-	int64_t late = (there - from) / 1000000;
 
-	if (from < 0 || there < 0 || late > within) {
+	return from < 0 || there < 0 ? INT_MAX : (int)((there - from) / 1000000);
+}
+
+static int
+limit_of(const struct scenario *s)
+{
+	return s->within ? s->within : 300;
+}
+
+static void
+assert_in_time(const struct run *run, const struct scenario *s)
+{
+	int late = scenario_late(run, expected_early(s));
+
+	if (late > limit_of(s)) {
 		run_explain(run);
-		fail_msg("%zu bytes were out %lld ms after the call began, limit %d",
-			 total, (long long)late, within);
+		fail_msg("%zu bytes were out %d ms after the call began, limit %d",
+			 expected_early(s), late, limit_of(s));
 	}
+}
+
+void
+scenario_run_in_time(struct run *run, const struct scenario *s, enum kind kind,
+		     enum half half)
+{
+	for (int i = 1;; i++) {
+		scenario_run(run, s, kind, half);
+		if (i == SCENARIO_TRIES || run_noted(run, "sleep") < 0 ||
+		    scenario_late(run, expected_early(s)) <= limit_of(s))
+			return;
+		run_finish(run);
+	}
+}
+
+static void
+run_half(struct run *run, const struct scenario *s, enum kind kind, enum half half)
+{
+	if (s->flags & IN_TIME)
+		scenario_run_in_time(run, s, kind, half);
+	else
+		scenario_run(run, s, kind, half);
 }
 
 static void
@@ -147,7 +183,7 @@ check_half(const struct run *run, const struct scenario *s)
 		fail_msg("not what was expected of %s", s->command);
 	}
 	if (s->flags & IN_TIME)
-		assert_in_time(run, expected_early(s), s->within ? s->within : 300);
+		assert_in_time(run, s);
 }
 
 static int
@@ -202,13 +238,13 @@ test_kind(const struct scenario *s, enum kind kind)
 
 	if (s->flags & PLAIN_BUILD && harness_sanitized())
 		return 0;
-	scenario_run(&native, s, kind, NATIVE);
+	run_half(&native, s, kind, NATIVE);
 	if (s->flags & MAY_SKIP && strstr(native.log, "skip")) {
 		run_finish(&native);
 		return 0;
 	}
 	check_half(&native, s);
-	scenario_run(&other, s, kind, PRELOADED);
+	run_half(&other, s, kind, PRELOADED);
 	check_half(&other, s);
 	compare(&native, &other, s);
 	run_finish(&native);

@@ -72,7 +72,15 @@ int scenario_main_with(const char *group, const struct scenario *scenarios, size
 		       const struct CMUnitTest *more, size_t nr_more);
 int scenario_main(const char *group, const struct scenario *scenarios, size_t nr);
 
-/* The wall-clock comparison of IN_TIME, for tests that drive a run by themselves. */
-void assert_in_time(const struct run *run, size_t total, int within);
+/* A processor that others have for a while makes anything late, though not each time, as a call does
+ * that sends nothing: so what has a time is tried again before it counts. */
+#define SCENARIO_TRIES 6
+
+/* How many ms after the actor's "~sleep" so many bytes were there: INT_MAX, never. */
+int scenario_late(const struct run *run, size_t total);
+
+/* scenario_run(), again where .early was not there within .within. The last run is left, in time or not. */
+void scenario_run_in_time(struct run *run, const struct scenario *scenario,
+			  enum kind kind, enum half half);
 
 #endif

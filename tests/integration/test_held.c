@@ -12,12 +12,6 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-static int
-ms_between(int64_t from, int64_t to)
-{
-	return (int)((to - from) / 1000000);
-}
-
 static void
 need_library(void)
 {
@@ -25,31 +19,44 @@ need_library(void)
 		skip();
 }
 
+/* All bytes come when the actor has spun for 400 ms, or they are there at once. A processor that others have for a
+ * while makes both wrong: the keeper is a second away. */
+static void
+check_hold(const struct scenario *s, enum kind kind, enum half half, int held)
+{
+	struct run run;
+
+	for (int i = 1;; i++) {
+		int late;
+
+		scenario_run(&run, s, kind, half);
+		assert_string_equal(run.bytes, PREFIX);
+		assert_string_equal(run.err, "");
+		late = scenario_late(&run, run.len);
+		if (held ? late >= 390 : late <= 300)
+			break;
+		if (i == SCENARIO_TRIES) {
+			run_explain(&run);
+			fail_msg("%s: all bytes were there after %d ms",
+				 half == NATIVE ? "native" : "preloaded", late);
+		}
+		run_finish(&run);
+	}
+	run_finish(&run);
+}
+
 /* Natively the turn's bytes come at once; preloaded they stay as long as the thread
  * computes, and come with its end. */
 static void
 small_writes_are_held_while_the_thread_computes(void **state)
 {
-	struct scenario s = { .command = "hold" };
-	struct run run;
+	const struct scenario s = { .command = "hold" };
 
 	(void)state;
 	need_library();
 	for (enum kind kind = TCP_ACCEPT; kind <= UNIX_CONNECT; kind++) {
-		for (enum half half = NATIVE; half <= PRELOADED; half++) {
-			int late;
-
-			scenario_run(&run, &s, kind, half);
-			assert_string_equal(run.bytes, PREFIX);
-			late = ms_between(run_noted(&run, "sleep"),
-					  run_arrival(&run, run.len));
-			if (half == NATIVE ? late > 300 : late < 390) {
-				run_explain(&run);
-				fail_msg("%s: all bytes were there after %d ms",
-					 half == NATIVE ? "native" : "preloaded", late);
-			}
-			run_finish(&run);
-		}
+		check_hold(&s, kind, NATIVE, 0);
+		check_hold(&s, kind, PRELOADED, 1);
 	}
 }
 
@@ -161,7 +168,6 @@ settings_that_hold_nothing_hold_nothing(void **state)
 		{ "STREAM_FLUSH_DELAY_US=0" },
 		{ "STREAM_BUFFER_POOL_MAX_BYTES=0" },
 	};
-	struct run run;
 
 	(void)state;
 	need_library();
@@ -169,11 +175,7 @@ settings_that_hold_nothing_hold_nothing(void **state)
 		struct scenario s = { .command = "hold" };
 
 		memcpy(s.env, settings[i], sizeof settings[i]);
-		scenario_run(&run, &s, TCP_ACCEPT, PRELOADED);
-		assert_string_equal(run.bytes, PREFIX);
-		assert_string_equal(run.err, "");
-		assert_in_time(&run, run.len, 300);
-		run_finish(&run);
+		check_hold(&s, TCP_ACCEPT, PRELOADED, 0);
 	}
 }
 
@@ -181,25 +183,14 @@ settings_that_hold_nothing_hold_nothing(void **state)
 static void
 each_direction_has_its_chunk_size(void **state)
 {
-	struct scenario s = { .command = "hold" };
-	struct run run;
+	const struct scenario s = { .command = "hold",
+				    .env = { "STREAM_RESPONSE_CHUNK_SIZE=0" } };
 
 	(void)state;
 	need_library();
-	for (int held = 0; held < 2; held++) {
-		/* An accepted stream sends responses, a connected one requests. */
-		enum kind kind = held ? TCP_CONNECT : TCP_ACCEPT;
-
-		s.env[0] = "STREAM_RESPONSE_CHUNK_SIZE=0";
-		scenario_run(&run, &s, kind, PRELOADED);
-		if (held)
-			assert_true(run_arrival(&run, run.len) -
-					    run_noted(&run, "sleep") >
-				    INT64_C(390000000));
-		else
-			assert_in_time(&run, run.len, 300);
-		run_finish(&run);
-	}
+	/* An accepted stream sends responses, a connected one requests. */
+	check_hold(&s, TCP_ACCEPT, PRELOADED, 0);
+	check_hold(&s, TCP_CONNECT, PRELOADED, 1);
 }
 
 #define CASE(name) cmocka_unit_test_teardown(name, harness_clean)
