@@ -261,10 +261,11 @@ end_alarm(int fd, char **args)
 
 	stream = fd;
 	signal(SIGALRM, args[0] ? handler_writes_and_exits : handler_exits);
-	setitimer(ITIMER_REAL, &in, NULL);
 	put(fd, "4;");
 	put(fd, "5;");
-	spin_ms(2000);
+	/* Behind the writes: its time may pass between any two instructions. */
+	setitimer(ITIMER_REAL, &in, NULL);
+	spin_ms(20000);
 	return 1;
 }
 
@@ -285,7 +286,7 @@ end_thread(int fd, char **args)
 
 	stream = fd;
 	pthread_create(&thread, NULL, thread_ends_process, args[0]);
-	spin_ms(2000);
+	spin_ms(20000);
 	return 1;
 }
 
