@@ -135,7 +135,7 @@ replace_in_thread(int fd, char **args)
 
 	snprintf(number, sizeof number, "%d", fd);
 	pthread_create(&thread, NULL, thread_execs, args[0]);
-	spin_ms(2000);
+	spin_ms(20000);
 	return 1;
 }
 
