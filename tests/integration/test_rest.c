@@ -3,6 +3,7 @@
  * has more than it gave: everybody finds exactly the unread rest, and the peer sees what
  * it would.
  */
+#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -170,8 +171,8 @@ is_writable(int fd, int ms)
  * The peer has no room left; the actor takes a little by small reads, less than is read
  * ahead at once, and then makes no call on the stream. Natively the peer can write by then.
  */
-static void
-check_sender(enum half half, const char *then, const char *delay)
+static int
+sender_waits(enum half half, const char *then, const char *delay)
 {
 	const char *const args[] = { "2400", then, NULL }, *const env[] = { delay,
 									    NULL };
@@ -195,12 +196,21 @@ check_sender(enum half half, const char *then, const char *delay)
 	assert_true(run_until_log(&run, "~taken ", 5000));
 	assert_true(is_writable(run.peer, 5000));
 	waited = (now_ns() - run_noted(&run, "taken")) / 1000000;
-	if (waited > 250) {
-		run_explain(&run);
-		fail_msg("the peer had to wait for %d ms", (int)waited);
-	}
 	assert_true(run_until_over(&run, 5000));
 	run_finish(&run);
+	return (int)waited;
+}
+
+static void
+check_sender(enum half half, const char *then, const char *delay)
+{
+	int waited = INT_MAX;
+
+	for (int i = 0; i < SCENARIO_TRIES && waited > 250; i++)
+		waited = sender_waits(half, then, delay);
+	if (waited > 250)
+		fail_msg("%s, %s: the peer had to wait for %d ms",
+			 half == NATIVE ? "native" : "preloaded", then, waited);
 }
 
 static void
