@@ -228,6 +228,7 @@ number_kept(int unused, char **args)
 	struct sched_param first = { .sched_priority = 1 };
 	cpu_set_t here;
 	int pair[2];
+	int64_t begin;
 	DIR *tasks;
 	sem_t sem;
 
@@ -241,7 +242,11 @@ number_kept(int unused, char **args)
 	sched_setaffinity(0, sizeof here, &here);
 	sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &first);
 	sem_init(&sem, 0, 1);
+	begin = actor_now_ns();
 	sem_wait(&sem);
+	/* Who gets no processor for as long is not waited for. */
+	if (actor_now_ns() - begin > 90000000)
+		return 0;
 	snprintf(us, sizeof us, "%d", gettid());
 	what_is(us, pair[0], ours);
 	tasks = opendir("/proc/self/task");
