@@ -142,9 +142,9 @@ big_nonblocking(int fd, char **args)
 		if (!refused++)
 			say("full");
 		if (!strcmp(args[0], "poll"))
-			stuck = poll(&p, 1, 5000) != 1;
+			stuck = poll(&p, 1, 30000) != 1;
 		else
-			stuck = epoll_wait(ep, &ev, 1, 5000) != 1;
+			stuck = epoll_wait(ep, &ev, 1, 30000) != 1;
 	}
 	say("wrote %zu refused %s stuck %d", at, refused ? "yes" : "no", stuck);
 	return 0;
@@ -276,7 +276,7 @@ big_connecting(int unused, char **args)
 	getsockname(listener, (struct sockaddr *)&in, &len);
 	p.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	result("connect", connect(p.fd, (struct sockaddr *)&in, sizeof in));
-	result("poll", poll(&p, 1, 5000));
+	result("poll", poll(&p, 1, 30000));
 	result("write", write(p.fd, "1;", 2));
 	result("write", write(p.fd, "2;", 2));
 	result("connect", connect(p.fd, (struct sockaddr *)&in, sizeof in));

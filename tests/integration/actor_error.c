@@ -38,7 +38,7 @@ wait_for_reset(int fd)
 
 	say("reset now");
 	wait_for_harness();
-	poll(&p, 1, 5000); /* ERR or HUP */
+	poll(&p, 1, 30000); /* ERR or HUP */
 }
 
 struct seen {

@@ -61,7 +61,7 @@ go_on(int fd)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
 
-	poll(&pfd, 1, 10000);
+	poll(&pfd, 1, 30000);
 	for (int i = 0; i < NR_MORE; i++) {
 		ssize_t n = write_piece(fd);
 

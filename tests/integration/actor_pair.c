@@ -222,7 +222,7 @@ pair_ends(int unused, char **args)
 	result("write", send(ends[0], "4;", 2, MSG_NOSIGNAL));
 	p.fd = ends[0];
 	if (strcmp(args[1], "shutdown"))
-		poll(&p, 1, 5000); /* for the reset, by TCP */
+		poll(&p, 1, 30000); /* for the reset, by TCP */
 	result("write", send(ends[0], "5;", 2, MSG_NOSIGNAL));
 	result("write", send(ends[0], "6;", 2, MSG_NOSIGNAL));
 	say_in(ends[0]);

@@ -12,7 +12,7 @@
 
 #define FOREVER \
 	{ \
-		5, 0 \
+		30, 0 \
 	}
 
 static void
@@ -38,14 +38,14 @@ static void
 sleep_usleep(int fd)
 {
 	(void)fd;
-	result("usleep", usleep(5000000));
+	result("usleep", usleep(30000000));
 }
 
 static void
 sleep_sleep(int fd)
 {
 	(void)fd;
-	say("sleep left %d", sleep(5) > 0);
+	say("sleep left %d", sleep(30) > 0);
 }
 
 static void

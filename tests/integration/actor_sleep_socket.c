@@ -145,7 +145,7 @@ sleep_handled(int fd)
 	struct sigaction action = { .sa_handler = write_and_wake,
 				    .sa_flags = SA_RESTART };
 	struct itimerval soon = { .it_value.tv_usec = 20000 };
-	struct timespec forever = { 5, 0 };
+	struct timespec forever = { 30, 0 };
 
 	written = fd;
 	sigaction(SIGALRM, &action, NULL);

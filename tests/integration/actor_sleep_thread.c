@@ -50,12 +50,12 @@ make_helper(void)
 }
 
 static struct timespec
-in_five_seconds(clockid_t clock)
+in_half_a_minute(clockid_t clock)
 {
 	struct timespec t;
 
 	clock_gettime(clock, &t);
-	t.tv_sec += 5;
+	t.tv_sec += 30;
 	return t;
 }
 
@@ -75,7 +75,7 @@ sleep_cond_wait(int fd)
 static void
 sleep_cond_timedwait(int fd)
 {
-	struct timespec t = in_five_seconds(CLOCK_REALTIME);
+	struct timespec t = in_half_a_minute(CLOCK_REALTIME);
 	int rc = 0;
 
 	(void)fd;
@@ -89,7 +89,7 @@ sleep_cond_timedwait(int fd)
 static void
 sleep_cond_clockwait(int fd)
 {
-	struct timespec t = in_five_seconds(CLOCK_MONOTONIC);
+	struct timespec t = in_half_a_minute(CLOCK_MONOTONIC);
 	int rc = 0;
 
 	(void)fd;
@@ -110,7 +110,7 @@ sleep_sem_wait(int fd)
 static void
 sleep_sem_timedwait(int fd)
 {
-	struct timespec t = in_five_seconds(CLOCK_REALTIME);
+	struct timespec t = in_half_a_minute(CLOCK_REALTIME);
 
 	(void)fd;
 	result("sem_timedwait", sem_timedwait(&sem, &t));
@@ -119,7 +119,7 @@ sleep_sem_timedwait(int fd)
 static void
 sleep_sem_clockwait(int fd)
 {
-	struct timespec t = in_five_seconds(CLOCK_MONOTONIC);
+	struct timespec t = in_half_a_minute(CLOCK_MONOTONIC);
 
 	(void)fd;
 	result("sem_clockwait", sem_clockwait(&sem, CLOCK_MONOTONIC, &t));
@@ -139,7 +139,7 @@ static void
 sleep_futex(int fd)
 {
 	uint32_t word = 0;
-	struct timespec t = { 5, 0 };
+	struct timespec t = { 30, 0 };
 
 	(void)fd;
 	result("futex", syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &t, NULL, 0));
@@ -185,7 +185,7 @@ sleep_cnd_wait(int fd)
 static void
 sleep_cnd_timedwait(int fd)
 {
-	struct timespec t = in_five_seconds(CLOCK_REALTIME);
+	struct timespec t = in_half_a_minute(CLOCK_REALTIME);
 	int rc = 0;
 
 	(void)fd;
@@ -199,7 +199,7 @@ sleep_cnd_timedwait(int fd)
 static void
 sleep_thrd_sleep(int fd)
 {
-	struct timespec t = { 5, 0 };
+	struct timespec t = { 30, 0 };
 
 	(void)fd;
 	result("thrd_sleep", thrd_sleep(&t, NULL));
@@ -311,7 +311,7 @@ static void
 sleep_semtimedop(int fd)
 {
 	struct sembuf down = { .sem_op = -1 };
-	struct timespec t = { 5, 0 };
+	struct timespec t = { 30, 0 };
 
 	(void)fd;
 	result("semtimedop", semtimedop(set, &down, 1, &t));
@@ -330,7 +330,7 @@ sleep_mq_receive(int fd)
 static void
 sleep_mq_timedreceive(int fd)
 {
-	struct timespec t = in_five_seconds(CLOCK_REALTIME);
+	struct timespec t = in_half_a_minute(CLOCK_REALTIME);
 	char text[1];
 
 	(void)fd;

@@ -8,8 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define FOREVER_S 5
-#define FOREVER_MS 5000
+#define FOREVER_S 30
+#define FOREVER_MS 30000
 
 static int
 watching(int fd)

@@ -83,11 +83,12 @@ metrics_connect(const struct run *run)
 	return -1;
 }
 
-static size_t
+/* False: its end did not come in time. */
+static int
 read_answer(int fd, char *buf, int ms)
 {
 	size_t len = 0;
-	ssize_t n;
+	ssize_t n = -1;
 
 	while (len < BODY_CAP - 1 && wait_ready(fd, POLLIN, ms)) {
 		n = read(fd, buf + len, BODY_CAP - 1 - len);
@@ -96,7 +97,7 @@ read_answer(int fd, char *buf, int ms)
 		len += (size_t)n;
 	}
 	buf[len] = '\0';
-	return len;
+	return n == 0;
 }
 
 static char *
@@ -123,8 +124,8 @@ metrics_get(const struct run *run, const char *path, int ms)
 		fd = metrics_connect(run);
 		if (fd >= 0) {
 			(void)!send(fd, request, strlen(request), MSG_NOSIGNAL);
-			read_answer(fd, answer, 1000);
-			body = body_of(answer);
+			if (read_answer(fd, answer, 1000))
+				body = body_of(answer);
 			close(fd);
 		}
 		if (!body)

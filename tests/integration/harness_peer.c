@@ -98,7 +98,7 @@ peer_accept(struct run *run)
 	for (int i = 0; !wait_ready(run->listener, POLLIN, 10); i++) {
 		if (gave_up(run))
 			return -1;
-		if (i == 500) {
+		if (i == HANG_MS / 10) {
 			run_explain(run);
 			fail_msg("the actor did not connect");
 		}
@@ -116,7 +116,7 @@ peer_connect(struct run *run)
 	struct sockaddr_un un;
 	int fd, rc;
 
-	if (!run_until_log(run, "~port ", 5000)) {
+	if (!run_until_log(run, "~port ", HANG_MS)) {
 		if (gave_up(run))
 			return -1;
 		run_explain(run);

@@ -13,8 +13,6 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-/* Only a hang takes so long; on a busy machine some step through a call for ten seconds. */
-#define RUN_MS 30000
 #define MAX_WORDS 8
 
 struct words {
@@ -76,7 +74,7 @@ play_peer(struct run *run, const struct scenario *s)
 		return;
 	/* So that its bytes are unread when it closes: a reset on AF_UNIX too. */
 	run->paused = s->then == PEER_RESETS;
-	run_until_log(run, "~peer ", RUN_MS);
+	run_until_log(run, "~peer ", HANG_MS);
 	if (s->then == PEER_SENDS)
 		scenario_send_records(run, s->queue, MORE_RECORDS);
 	else if (s->then == PEER_ENDS)
@@ -103,15 +101,15 @@ scenario_run(struct run *run, const struct scenario *s, enum kind kind, enum hal
 	play_peer(run, s);
 	if (s->flags & (WAKE_STDIN | WAKE_SIGNAL | WAKE_STREAM)) {
 		/* "~sleep" first: a signal that comes before the call is lost, and so is sent again. */
-		run_until_log(run, "~sleep ", RUN_MS);
+		run_until_log(run, "~sleep ", HANG_MS);
 		run_until_bytes(run, expected_early(s), 2000);
 		/* A byte stays, and is sent once: the end of a stream with more of them unread is a reset. */
-		for (int i = 0; i < 500 && !strstr(run->log, "slept"); i++) {
+		for (int i = 0; i < HANG_MS / 10 && !strstr(run->log, "slept"); i++) {
 			wake(run, i ? s->flags & WAKE_SIGNAL : s->flags);
 			run_until_log(run, "slept", 10);
 		}
 	}
-	if (!run_until_over(run, RUN_MS)) {
+	if (!run_until_over(run, HANG_MS)) {
 		run_explain(run);
 		fail_msg("it did not end");
 	}

@@ -38,7 +38,7 @@ fail_run(const struct run *run, const char *why)
 static double
 asked(const struct run *run, const char *family)
 {
-	char *body = metrics_get(run, "/metrics", 5000);
+	char *body = metrics_get(run, "/metrics", HANG_MS);
 	double value = body ? metrics_sum(body, family) : -1;
 
 	free(body);
@@ -56,7 +56,7 @@ check_ended(struct run *run, int64_t began_ns)
 	/* A snapshot may be as old as a second. */
 	for (int i = 0; asked(run, "weir_streams_backpressured") == 1 && i < 30; i++)
 		run_for(run, 100);
-	body = metrics_get(run, "/metrics", 5000);
+	body = metrics_get(run, "/metrics", HANG_MS);
 	if (!body)
 		fail_run(run, "no metrics");
 	most = (double)(now_ns() - began_ns) / 1e9;
@@ -119,10 +119,10 @@ run_episode(struct run *run, const struct episode *e, enum kind kind, enum half 
 	int64_t began = now_ns();
 
 	run_start(run, &options);
-	if (!run_until_bytes(run, strlen(PREFIX), 5000))
+	if (!run_until_bytes(run, strlen(PREFIX), HANG_MS))
 		fail_run(run, "no turn");
 	run->paused = 1;
-	if (!run_until_log(run, "full", 10000))
+	if (!run_until_log(run, "full", HANG_MS))
 		fail_run(run, "it does not get full");
 	if (preloaded && !strcmp(e->how, "fork") &&
 	    asked(run, "weir_streams_backpressured") != 1)
@@ -131,12 +131,12 @@ run_episode(struct run *run, const struct episode *e, enum kind kind, enum half 
 		run_reset(run);
 	run->paused = 0;
 	run_wake(run);
-	if (e->goes_on && !run_until_log(run, "done", 10000))
+	if (e->goes_on && !run_until_log(run, "done", HANG_MS))
 		fail_run(run, "it does not go on");
 	if (e->goes_on && preloaded)
 		check_ended(run, began);
 	run_wake(run);
-	if (!run_until_over(run, 10000))
+	if (!run_until_over(run, HANG_MS))
 		fail_run(run, "it does not end");
 	check_bytes(run, !reset);
 	if (preloaded && !strcmp(e->how, "exit"))

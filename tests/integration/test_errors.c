@@ -52,12 +52,12 @@ run_with_reset(struct run *run, const char *command, const char *how, enum kind 
 	};
 
 	run_start(run, &options);
-	assert_true(run_until_log(run, "reset now", 5000));
-	assert_true(run_until_bytes(run, strlen(PREFIX), 5000));
+	assert_true(run_until_log(run, "reset now", HANG_MS));
+	assert_true(run_until_bytes(run, strlen(PREFIX), HANG_MS));
 	assert_string_equal(run->bytes, PREFIX);
 	run_reset(run);
 	run_wake(run);
-	if (!run_until_over(run, 8000)) {
+	if (!run_until_over(run, HANG_MS)) {
 		run_explain(run);
 		fail_msg("it did not end");
 	}
@@ -136,15 +136,15 @@ run_with_slow_peer(struct run *run, const char *const *command, enum kind kind,
 				   .rcvbuf = 8192 };
 
 	run_start(run, &options);
-	assert_true(run_until_bytes(run, strlen(WARM_BYTES), 5000));
+	assert_true(run_until_bytes(run, strlen(WARM_BYTES), HANG_MS));
 	run->paused = 1;
-	if (!run_until_log(run, "full", 5000)) {
+	if (!run_until_log(run, "full", HANG_MS)) {
 		run_explain(run);
 		fail_msg("the buffer did not fill up");
 	}
 	run_for(run, pause);
 	run->paused = 0;
-	if (!run_until_over(run, 10000)) {
+	if (!run_until_over(run, HANG_MS)) {
 		run_explain(run);
 		fail_msg("it did not end");
 	}
@@ -247,11 +247,11 @@ check_unread(const char *command, const char *log)
 			options.kind = kind;
 			options.half = half;
 			run_start(run, &options);
-			assert_true(run_until_bytes(run, strlen(WARM_BYTES), 5000));
+			assert_true(run_until_bytes(run, strlen(WARM_BYTES), HANG_MS));
 			run->paused = 1;
-			run_until_over(run, 8000);
+			run_until_over(run, HANG_MS);
 			run->paused = 0;
-			run_until_over(run, 8000);
+			run_until_over(run, HANG_MS);
 			if (!strstr(run->log, log) || run->status != 0 ||
 			    strncmp(run->bytes, PREFIX "fff", strlen(PREFIX "fff"))) {
 				run_explain(run);

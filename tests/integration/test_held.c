@@ -67,7 +67,7 @@ struct figures {
 static struct figures
 read_figures(const struct run *run)
 {
-	char *body = metrics_get(run, "/metrics", 5000);
+	char *body = metrics_get(run, "/metrics", HANG_MS);
 	struct figures f;
 
 	assert_non_null(body);
@@ -109,11 +109,11 @@ held_writes_are_fewer_calls_to_the_kernel(void **state)
 	for (enum kind kind = TCP_ACCEPT; kind <= UNIX_CONNECT; kind++) {
 		options.kind = kind;
 		run_start(&run, &options);
-		assert_true(run_until_log(&run, "written", 5000));
-		assert_true(run_until_bytes(&run, all, 5000));
+		assert_true(run_until_log(&run, "written", HANG_MS));
+		assert_true(run_until_bytes(&run, all, HANG_MS));
 		check_figures(&run, all);
 		run_wake(&run);
-		assert_true(run_until_over(&run, 5000));
+		assert_true(run_until_over(&run, HANG_MS));
 		run_finish(&run);
 	}
 }
@@ -137,12 +137,12 @@ a_thread_that_libc_does_not_know_is_one_more(void **state)
 	if (harness_sanitized()) /* they want each made by pthread_create() */
 		skip();
 	run_start(&run, &options);
-	assert_true(run_until_log(&run, "looked", 20000));
+	assert_true(run_until_log(&run, "looked", HANG_MS));
 	scenario_send_records(&run, 0, 4000);
-	assert_true(run_until_log(&run, "read", 20000));
+	assert_true(run_until_log(&run, "read", HANG_MS));
 	/* A snapshot may be as old as a second. */
 	for (int i = 0; i < 30 && saved < 2000; i++) {
-		char *body = metrics_get(&run, "/metrics", 5000);
+		char *body = metrics_get(&run, "/metrics", HANG_MS);
 
 		assert_non_null(body);
 		saved = metrics_sum(body, "weir_app_read_size_bytes_count") -
@@ -153,7 +153,7 @@ a_thread_that_libc_does_not_know_is_one_more(void **state)
 	if (saved < 2000)
 		fail_msg("of 4000 reads %g were saved", saved);
 	run_wake(&run);
-	assert_true(run_until_over(&run, 5000));
+	assert_true(run_until_over(&run, HANG_MS));
 	run_finish(&run);
 }
 

@@ -49,11 +49,11 @@ a_program_without_streams_is_left_alone(void **state)
 		options.half = half;
 		run_start(&run, &options);
 		/* Its third line comes after the wake: now it is in its read. */
-		assert_true(run_until_log(&run, "socket ", 5000));
+		assert_true(run_until_log(&run, "socket ", HANG_MS));
 		run_for(&run, 100);
 		assert_int_equal(count_files(run.dir), 0);
 		run_wake(&run);
-		assert_true(run_until_over(&run, 5000));
+		assert_true(run_until_over(&run, HANG_MS));
 		assert_int_equal(count_files(run.dir), 0);
 		assert_string_equal(run.err, "");
 		assert_int_equal(run.status, 0);

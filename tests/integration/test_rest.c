@@ -189,14 +189,14 @@ sender_waits(enum half half, const char *then, const char *delay)
 	run_start(&run, &options);
 	run.paused = 1;
 	setsockopt(run.peer, SOL_SOCKET, SO_SNDBUF, &small, sizeof small);
-	assert_true(run_until_log(&run, "~peer ", 5000));
+	assert_true(run_until_log(&run, "~peer ", HANG_MS));
 	for (int i = 0; is_writable(run.peer, 0); i++)
 		scenario_send_records(&run, i * 125, 125);
 	run_wake(&run);
-	assert_true(run_until_log(&run, "~taken ", 5000));
-	assert_true(is_writable(run.peer, 5000));
+	assert_true(run_until_log(&run, "~taken ", HANG_MS));
+	assert_true(is_writable(run.peer, HANG_MS));
 	waited = (now_ns() - run_noted(&run, "taken")) / 1000000;
-	assert_true(run_until_over(&run, 5000));
+	assert_true(run_until_over(&run, HANG_MS));
 	run_finish(&run);
 	return (int)waited;
 }
@@ -253,8 +253,8 @@ small_reads_are_served_from_what_was_read_ahead(void **state)
 
 		run_start(&run, &options);
 		scenario_send_records(&run, 0, QUEUE);
-		assert_true(run_until_log(&run, "~waits ", 5000));
-		body = metrics_get(&run, "/metrics", 5000);
+		assert_true(run_until_log(&run, "~waits ", HANG_MS));
+		body = metrics_get(&run, "/metrics", HANG_MS);
 		assert_non_null(body);
 		app = metrics_sum(body, "weir_app_reads_total");
 		kernel = metrics_sum(body, "weir_kernel_reads_total");

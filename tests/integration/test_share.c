@@ -79,10 +79,10 @@ nothing_is_left_of_a_storm(void **state)
 	if (!harness_has_library())
 		skip();
 	run_start(&run, &options);
-	assert_true(run_until_log(&run, "over", 30000));
+	assert_true(run_until_log(&run, "over", HANG_MS));
 	/* An answer may be a second old. */
 	for (int i = 0; i < 30 && opened != closed; i++) {
-		char *body = metrics_get(&run, "/metrics", 5000);
+		char *body = metrics_get(&run, "/metrics", HANG_MS);
 
 		assert_non_null(body);
 		opened = metrics_sum(body, "weir_streams_opened_total");
@@ -93,7 +93,7 @@ nothing_is_left_of_a_storm(void **state)
 	assert_true(opened > 300);
 	assert_int_equal((int)(opened - closed), 0);
 	run_wake(&run);
-	assert_true(run_until_over(&run, 10000));
+	assert_true(run_until_over(&run, HANG_MS));
 	run_finish(&run);
 }
 
