@@ -173,11 +173,16 @@ def the_exporter_is_off_until_it_is_wanted(_):
 
 
 def exporter():
-    """Its pid and the programs of which it has figures."""
+    """Its pid and the programs of which it has figures. Who does not answer within a second is left out, until the
+    next time."""
     pid = int(do("systemctl", "show", "-P", "MainPID", "weir-exporter"))
     lib.within(lambda: listens(9464))
-    text = do("curl", "-sS", "http://127.0.0.1:9464/metrics")
-    return pid, set(re.findall(r'^weir_processes{program="(.*?)"}', text, re.M))
+
+    def programs():
+        text = do("curl", "-sS", "http://127.0.0.1:9464/metrics")
+        found = set(re.findall(r'^weir_processes{program="(.*?)"}', text, re.M))
+        return found if found >= set(UNITS) else None
+    return pid, lib.within(programs)
 
 
 def the_exporter_reads_what_its_group_may(_):
