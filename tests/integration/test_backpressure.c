@@ -54,7 +54,8 @@ check_ended(struct run *run, int64_t began_ns)
 	char *body;
 
 	/* A snapshot may be as old as a second. */
-	for (int i = 0; asked(run, "weir_streams_backpressured") == 1 && i < 30; i++)
+	for (int i = 0;
+	     asked(run, "weir_streams_backpressured") == 1 && i < HANG_MS / 100; i++)
 		run_for(run, 100);
 	body = metrics_get(run, "/metrics", HANG_MS);
 	if (!body)

@@ -234,7 +234,7 @@ a_line_never_stops_or_ends_the_program(void **state)
 		pid_t pid = fork();
 
 		if (pid == 0) {
-			alarm(10);
+			alarm(HANG_MS / 1000);
 			signal(SIGPIPE, SIG_DFL);
 			put_on_2(place);
 			execve(args[0], args, env);

@@ -84,7 +84,7 @@ check_figures(struct run *run, size_t all)
 	struct figures f = read_figures(run);
 
 	/* A snapshot may be as old as a second. */
-	for (int i = 0; i < 30 && f.bytes < (double)all; i++) {
+	for (int i = 0; i < HANG_MS / 100 && f.bytes < (double)all; i++) {
 		run_for(run, 100);
 		f = read_figures(run);
 	}
@@ -141,7 +141,7 @@ a_thread_that_libc_does_not_know_is_one_more(void **state)
 	scenario_send_records(&run, 0, 4000);
 	assert_true(run_until_log(&run, "read", HANG_MS));
 	/* A snapshot may be as old as a second. */
-	for (int i = 0; i < 30 && saved < 2000; i++) {
+	for (int i = 0; i < HANG_MS / 100 && saved < 2000; i++) {
 		char *body = metrics_get(&run, "/metrics", HANG_MS);
 
 		assert_non_null(body);

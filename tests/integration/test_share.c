@@ -81,7 +81,7 @@ nothing_is_left_of_a_storm(void **state)
 	run_start(&run, &options);
 	assert_true(run_until_log(&run, "over", HANG_MS));
 	/* An answer may be a second old. */
-	for (int i = 0; i < 30 && opened != closed; i++) {
+	for (int i = 0; i < HANG_MS / 100 && opened != closed; i++) {
 		char *body = metrics_get(&run, "/metrics", HANG_MS);
 
 		assert_non_null(body);
