@@ -132,10 +132,15 @@ peer_steps(struct reader *r)
 	long n;
 
 	reader_tells();
-	if (r->step.flags & FLAG_UNSEEN)
-		n = raw_call(SYS_read, READER_DOWN, (long)&byte, 1, 0, 0);
-	else
-		n = read(READER_DOWN, &byte, 1);
+	/* The alarm is for what hangs: here it is the peer that is late. */
+	do {
+		if (r->step.flags & FLAG_UNSEEN)
+			n = raw_call(SYS_read, READER_DOWN, (long)&byte, 1, 0, 0);
+		else
+			n = read(READER_DOWN, &byte, 1);
+		if (n < 0 && !(r->step.flags & FLAG_UNSEEN))
+			n = -errno;
+	} while (n == -EINTR);
 	if (n != 1)
 		_exit(2);
 	r->result = r->shared->peer;
