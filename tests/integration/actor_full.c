@@ -15,7 +15,7 @@
 
 #define PIECE 700
 #define NR_MORE 20
-#define FULL_NS 40000000 /* many ticks of the kernel's clock, which shows the causes */
+#define FULL_NS 120000000 /* many ticks of the kernel's clock, which shows the causes */
 
 static long accepted; /* bytes that write has taken */
 
@@ -33,12 +33,13 @@ write_piece(int fd)
 	return n;
 }
 
-/* Until it stays full: the peer's kernel has room of its own. The library does not see us wait. */
+/* Until it stays full: the peer's kernel has room of its own, and acknowledges late, which makes room again. The library
+ * does not see us wait. */
 static void
 fill(int fd)
 {
 	struct timespec moment;
-	int size = 32768, rounds = 0;
+	int size = 32768, rounds = 0, quiet;
 
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
@@ -46,9 +47,12 @@ fill(int fd)
 		while (write_piece(fd) > 0)
 			;
 		rounds++;
-		moment = (struct timespec){ 0, FULL_NS };
-		raw_call(SYS_ppoll, 0, 0, (long)&moment, 0, 0);
-	} while (write_piece(fd) > 0);
+		quiet = 0;
+		do {
+			moment = (struct timespec){ 0, FULL_NS };
+			raw_call(SYS_ppoll, 0, 0, (long)&moment, 0, 0);
+		} while (write_piece(fd) <= 0 && ++quiet < 3);
+	} while (quiet < 3);
 	say("~accepted %ld", accepted);
 	say("~rounds %d", rounds);
 	say("full");
