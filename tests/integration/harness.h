@@ -72,7 +72,7 @@ const char *kind_name(enum kind kind);
 int64_t now_ns(void);
 
 /* Only a hang takes so many ms; on a busy machine some step through a call for ten seconds. */
-#define HANG_MS 30000
+#define HANG_MS 60000
 
 /* Starts the actor; returns when the peer's connection stands: at once for NO_STREAM,
  * and with none where the actor said "skip". */
