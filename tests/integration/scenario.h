@@ -74,7 +74,7 @@ int scenario_main(const char *group, const struct scenario *scenarios, size_t nr
 
 /* A processor that others have for a while makes anything late, though not each time, as a call does
  * that sends nothing: so what has a time is tried again before it counts. */
-#define SCENARIO_TRIES 6
+#define SCENARIO_TRIES 4
 
 /* How many ms after the actor's "~sleep" so many bytes were there: INT_MAX, never. */
 int scenario_late(const struct run *run, size_t total);
