@@ -74,6 +74,9 @@ struct self {
 	bool streak; /* O: stream/interest: something was owed ever since it last asked */
 	bool wrote; /* O: a stream was written to, or borrowed from, since the last sleep */
 	uint8_t cond_streak; /* O: condition-variable sleeps in a row that a write followed */
+	bool cond_kept; /* O: the awaited stream was kept back at the last of them */
+	int16_t cond_skip; /* O: at so many more none is; below 0: since so many it may be, */
+	int16_t cond_backoff; /* O: and how many they were at first */
 
 	uint32_t generation; /* O: of the process when this record was filled */
 	uint32_t cond_reads; /* O: and its count of reads then */

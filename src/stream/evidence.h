@@ -36,9 +36,11 @@ evidence_turn(struct stream *s)
 	if (self.cond_fd == s->fd + 1) {
 		self.cond_fd = 0;
 		/* Read meanwhile, by whatever thread: that sleep was the end of a reply. */
-		if (quick(s->reads) != self.cond_reads)
+		if (quick(s->reads) != self.cond_reads) {
 			self.cond_streak = 0;
-		else if (self.cond_streak < TURN_PREDICTED)
+			if (self.cond_kept && !stream_held(s))
+				turn_kept_in_vain();
+		} else if (self.cond_streak < TURN_PREDICTED)
 			self.cond_streak++;
 	}
 }

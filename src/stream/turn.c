@@ -314,6 +314,8 @@ turn_release(void)
 	s = held_by_us(fd);
 	if (s)
 		stream_flush(s, FLUSH_TURN);
+	else if (self.cond_kept && self.cond_fd == fd + 1)
+		turn_kept_in_vain();
 	drop_stale(self.thread);
 }
 
@@ -383,6 +385,30 @@ stream_reads(int fd)
 }
 
 void
+turn_kept_in_vain(void)
+{
+	int skip = self.cond_skip > -COND_WORTH ? 2 * self.cond_backoff : 0;
+
+	if (skip < COND_SKIP)
+		skip = COND_SKIP;
+	else if (skip > COND_MOST_SKIPPED)
+		skip = COND_MOST_SKIPPED;
+	self.cond_skip = self.cond_backoff = (int16_t)skip;
+	self.cond_kept = false;
+}
+
+/* May the awaited stream be kept back? Counts this sleep. */
+static bool
+cond_trusted(void)
+{
+	bool trusted = self.cond_skip <= 0;
+
+	if (self.cond_skip > -COND_WORTH)
+		self.cond_skip--;
+	return trusted;
+}
+
+void
 turn_cond(void)
 {
 	bool keep = false;
@@ -397,9 +423,10 @@ turn_cond(void)
 		/* What was appended since needed no decision, so turn_write() has not seen it. */
 		if (self.cond_fd == self.awaited && self.cond_reads != reads)
 			self.cond_streak = 0;
-		keep = self.cond_streak >= TURN_PREDICTED;
+		keep = cond_trusted() && self.cond_streak >= TURN_PREDICTED;
 		self.cond_fd = self.awaited;
 		self.cond_reads = reads;
+		self.cond_kept = keep;
 	}
 	if (self.awaited && !keep)
 		turn_release();

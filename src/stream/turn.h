@@ -13,6 +13,9 @@
 enum { NR_HELD = 1022 };
 /* So many condition-variable sleeps in a row, each followed by a write, predict the next. */
 enum { TURN_PREDICTED = 2 };
+/* Where that was wrong, a reply was out with the delay only: the next so many keep nothing back, and twice as
+ * many each time, unless as many were right since as pay for a wrong one. */
+enum { COND_SKIP = 16, COND_MOST_SKIPPED = 4096, COND_WORTH = 128 };
 
 struct thread {
 	uint32_t tid;       /* A: 0 free */
@@ -104,6 +107,10 @@ turn_slept(void)
 /* Before a sleep on a condition variable or semaphore: as turn_flush() and turn_slept(), but the
  * awaited stream is kept back where the thread is known to write on. */
 void turn_cond(void);
+
+/* At the last one it was kept back, and should not have been: the thread does not write on, and the
+ * keeper had to release it. */
+void turn_kept_in_vain(void);
 
 /* Flushes and settles what is older than half the delay. */
 void turn_overdue(void);

@@ -177,6 +177,95 @@ a_read_before_the_next_write_ends_the_exception(void **state)
 	assert_held(s, 0);
 }
 
+/* Three writes with two such sleeps between them, and a third that ends the reply. True: that one kept it
+ * back, and the keeper had to release it. */
+static bool
+reply_by_three(struct stream *s)
+{
+	request(s);
+	hold(s, "a");
+	turn_cond();
+	app_write(s, "b");
+	turn_cond();
+	app_write(s, "c");
+	turn_cond();
+	if (!stream_held(s))
+		return false;
+	stream_flush(s, FLUSH_DELAY);
+	return true;
+}
+
+static int
+kept_back(struct stream *s, int replies)
+{
+	int nr = 0;
+
+	for (int i = 0; i < replies; i++)
+		nr += reply_by_three(s);
+	return nr;
+}
+
+static void
+what_was_kept_back_in_vain_is_not_again_so_soon(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	assert_in_range(kept_back(s, 100), 2, 5);
+	assert_in_range(kept_back(s, 900), 1, 5);
+	assert_in_range(kept_back(s, 2 * COND_MOST_SKIPPED), 3, 7);
+}
+
+/* Another thread has read the next request of it meanwhile. */
+static void
+who_turns_to_another_stream_has_kept_back_in_vain(void **state)
+{
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+
+	(void)state;
+	self.cond_streak = TURN_PREDICTED;
+	request(a);
+	hold(a, "a");
+	turn_cond();
+	stream_flush(a, FLUSH_DELAY);
+	request(b);
+	assert_int_equal(self.cond_skip, COND_SKIP);
+}
+
+/* It leaves as the thread turns away, in time. */
+static void
+what_the_thread_releases_by_itself_was_not_kept_in_vain(void **state)
+{
+	struct stream *a = accepted(A, AF_INET), *b = accepted(B, AF_INET);
+
+	(void)state;
+	self.cond_streak = TURN_PREDICTED;
+	request(a);
+	hold(a, "a");
+	turn_cond();
+	assert_held(a, 1);
+	request(b);
+	assert_held(a, 0);
+	assert_in_range(-self.cond_skip, 0, COND_WORTH);
+}
+
+/* One in so many that were right is not too dear. */
+static void
+many_that_were_right_pay_for_one_in_vain(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	kept_back(s, 100);
+	assert_true(self.cond_backoff > COND_SKIP);
+	self.cond_skip = -COND_WORTH;
+	self.cond_streak = TURN_PREDICTED;
+	assert_true(reply_by_three(s));
+	request(s);
+	hold(s, "a");
+	assert_int_equal(self.cond_skip, COND_SKIP);
+}
+
 static void
 half_the_delay_is_overdue(void **state)
 {
@@ -339,6 +428,10 @@ main(void)
 		T(an_accepted_stream_inherits_from_the_last_that_closed),
 		T(a_sleep_of_the_writer_ends_a_turn),
 		T(cond_sleeps_keep_a_reply_together_once_predicted),
+		T(what_was_kept_back_in_vain_is_not_again_so_soon),
+		T(who_turns_to_another_stream_has_kept_back_in_vain),
+		T(what_the_thread_releases_by_itself_was_not_kept_in_vain),
+		T(many_that_were_right_pay_for_one_in_vain),
 		T(a_read_before_the_next_write_ends_the_exception),
 		T(half_the_delay_is_overdue),
 		T(what_is_overdue_leaves_however_often_one_looks),
