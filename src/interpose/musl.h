@@ -42,6 +42,8 @@ int epoll_pwait2(int epfd, struct epoll_event *events, int nr,
 		 const struct timespec *timeout, const sigset_t *mask);
 ssize_t preadv2(int fd, const struct iovec *iov, int nr, off_t offset, int flags);
 ssize_t pwritev2(int fd, const struct iovec *iov, int nr, off_t offset, int flags);
+int pthread_clockjoin_np(pthread_t thread, void **result, clockid_t clock,
+			 const struct timespec *until);
 int sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until);
 int pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
 			   clockid_t clock, const struct timespec *until);

@@ -84,11 +84,12 @@ int capset(void *header, const void *sets);
 	X(epoll_pwait2) X(epoll_ctl) \
 	X(sleep) X(usleep) X(nanosleep) X(clock_nanosleep) X(wait) X(waitpid) X(wait3) \
 	X(wait4) X(waitid) X(sigsuspend) X(pause) X(sigwait) X(sigwaitinfo) \
-	X(sigtimedwait) X(thrd_sleep) X(pthread_barrier_wait) X(msgrcv) X(semop) X(semtimedop) \
-	X(mq_receive) X(mq_timedreceive) X(flock) X(cnd_wait) X(cnd_timedwait) \
+	X(sigtimedwait) X(thrd_sleep) X(pthread_barrier_wait) X(msgsnd) X(msgrcv) X(semop) X(semtimedop) \
+	X(mq_send) X(mq_timedsend) X(mq_receive) X(mq_timedreceive) X(pclose) X(flock) X(cnd_wait) X(cnd_timedwait) \
 	X(pthread_cond_wait) X(pthread_cond_timedwait) \
 	X(pthread_cond_clockwait) X(sem_wait) X(sem_timedwait) X(sem_clockwait) \
-	X(pthread_create) X(thrd_create) X(timer_create) X(mq_notify) X(pthread_join) X(pthread_exit) \
+	X(pthread_create) X(thrd_create) X(timer_create) X(mq_notify) X(pthread_join) X(pthread_timedjoin_np) \
+	X(pthread_clockjoin_np) X(thrd_join) X(pthread_exit) \
 	X(socket) X(socketpair) X(listen) X(bind) X(accept) X(accept4) X(connect) \
 	X(pidfd_getfd) X(setsockopt) X(getsockopt) X(shutdown) \
 	X(close) X(close_range) X(closefrom) X(dup) X(dup2) X(dup3) X(fcntl) \

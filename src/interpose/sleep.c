@@ -24,12 +24,27 @@ SLEEP(int, sigwait, (const sigset_t *set, int *sig), (set, sig))
 SLEEP(int, sigwaitinfo, (const sigset_t *set, siginfo_t *got), (set, got))
 SLEEP(int, pthread_barrier_wait, (pthread_barrier_t *barrier), (barrier))
 SLEEP(int, pthread_join, (pthread_t thread, void **result), (thread, result))
+SLEEP(int, pthread_timedjoin_np,
+      (pthread_t thread, void **result, const struct timespec *until),
+      (thread, result, until))
+SLEEP(int, pthread_clockjoin_np,
+      (pthread_t thread, void **result, clockid_t clock, const struct timespec *until),
+      (thread, result, clock, until))
+SLEEP(int, thrd_join, (thrd_t thread, int *result), (thread, result))
+SLEEP(int, msgsnd, (int queue, const void *message, size_t len, int flags),
+      (queue, message, len, flags))
 SLEEP(ssize_t, msgrcv, (int queue, void *message, size_t room, long type, int flags),
       (queue, message, room, type, flags))
 SLEEP(int, semop, (int set, struct sembuf *changes, size_t nr), (set, changes, nr))
 SLEEP(int, semtimedop,
       (int set, struct sembuf *changes, size_t nr, const struct timespec *timeout),
       (set, changes, nr, timeout))
+SLEEP(int, mq_send, (mqd_t queue, const char *message, size_t len, unsigned priority),
+      (queue, message, len, priority))
+SLEEP(int, mq_timedsend,
+      (mqd_t queue, const char *message, size_t len, unsigned priority,
+       const struct timespec *until),
+      (queue, message, len, priority, until))
 SLEEP(ssize_t, mq_receive, (mqd_t queue, char *message, size_t room, unsigned *priority),
       (queue, message, room, priority))
 SLEEP(ssize_t, mq_timedreceive,
@@ -95,6 +110,18 @@ waitid(idtype_t type, id_t id, siginfo_t *child, int options)
 	r = real.waitid(type, id, child, options);
 	ended(r == 0 ? 1 : 0);
 	return r;
+}
+
+int
+pclose(FILE *pipe)
+{
+	int status;
+
+	real_ready();
+	entry_sleep();
+	status = real.pclose(pipe);
+	ended(status >= 0 ? 1 : 0);
+	return status;
 }
 
 int

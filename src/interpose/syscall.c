@@ -157,9 +157,11 @@ sleeps(long nr, const long a[6])
 	case SYS_waitid:
 	case SYS_rt_sigtimedwait:
 	case SYS_rt_sigsuspend:
+	case SYS_msgsnd:
 	case SYS_msgrcv:
 	case SYS_semop:
 	case SYS_semtimedop:
+	case SYS_mq_timedsend:
 	case SYS_mq_timedreceive:
 	case SYS_ppoll:
 	case SYS_pselect6:

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -184,6 +185,22 @@ sleep_waitid(int fd)
 	say("status %d", info.si_status);
 }
 
+static FILE *piped;
+
+/* It ends once the harness says so. */
+static void
+make_piped(void)
+{
+	piped = popen("head -c 1 >/dev/null", "r");
+}
+
+static void
+sleep_pclose(int fd)
+{
+	(void)fd;
+	result("pclose", pclose(piped));
+}
+
 const struct sleeping clock_sleeps[] = {
 	{ "nanosleep", sleep_nanosleep, NULL },
 	{ "clock_nanosleep", sleep_clock_nanosleep, NULL },
@@ -200,5 +217,6 @@ const struct sleeping clock_sleeps[] = {
 	{ "wait3", sleep_wait3, make_child },
 	{ "wait4", sleep_wait4, make_child },
 	{ "waitid", sleep_waitid, make_child },
+	{ "pclose", sleep_pclose, make_piped },
 	{ 0 },
 };

@@ -136,6 +136,25 @@ sleep_join(int fd)
 }
 
 static void
+sleep_timedjoin(int fd)
+{
+	struct timespec t = in_half_a_minute(CLOCK_REALTIME);
+
+	(void)fd;
+	result("pthread_timedjoin_np", pthread_timedjoin_np(helper, NULL, &t));
+}
+
+static void
+sleep_clockjoin(int fd)
+{
+	struct timespec t = in_half_a_minute(CLOCK_MONOTONIC);
+
+	(void)fd;
+	result("pthread_clockjoin_np",
+	       pthread_clockjoin_np(helper, NULL, CLOCK_MONOTONIC, &t));
+}
+
+static void
 sleep_futex(int fd)
 {
 	uint32_t word = 0;
@@ -194,6 +213,32 @@ sleep_cnd_timedwait(int fd)
 		rc = cnd_timedwait(&c11_cond, &c11_mutex, &t);
 	mtx_unlock(&c11_mutex);
 	result("cnd_timedwait", rc);
+}
+
+static thrd_t c11_helper;
+
+static int
+help_by_end(void *nothing)
+{
+	(void)nothing;
+	wait_for_harness();
+	return 7;
+}
+
+static void
+make_c11_thread(void)
+{
+	thrd_create(&c11_helper, help_by_end, NULL);
+}
+
+static void
+sleep_thrd_join(int fd)
+{
+	int value = 0;
+
+	(void)fd;
+	result("thrd_join", thrd_join(c11_helper, &value));
+	say("value %d", value);
 }
 
 static void
@@ -262,6 +307,101 @@ make_set(void)
 {
 	set = semget(IPC_PRIVATE, 1, 0600);
 	make_others();
+}
+
+/* Both queues are full until the harness says so. */
+static void *
+help_senders(void *nothing)
+{
+	struct {
+		long type;
+		char text[1];
+	} message;
+	char text[1];
+
+	wait_for_harness();
+	msgrcv(queue, &message, 1, 0, 0);
+	mq_receive(posix_queue, text, sizeof text, NULL);
+	return nothing;
+}
+
+static void
+make_full_queues(void)
+{
+	struct mq_attr attr = { .mq_maxmsg = 1, .mq_msgsize = 1 };
+	struct {
+		long type;
+		char text[1];
+	} message = { 1, "m" };
+	struct msqid_ds limits;
+	char name[32];
+
+	snprintf(name, sizeof name, "/weir-sleep-%d", getpid());
+	posix_queue = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attr);
+	mq_unlink(name);
+	mq_send(posix_queue, "m", 1, 0);
+	queue = msgget(IPC_PRIVATE, 0600);
+	msgctl(queue, IPC_STAT, &limits);
+	limits.msg_qbytes = 1;
+	msgctl(queue, IPC_SET, &limits);
+	msgsnd(queue, &message, 1, 0);
+	pthread_create(&helper, NULL, help_senders, NULL);
+}
+
+static void
+send_to_full_queue(ssize_t (*send)(int id, const void *message))
+{
+	struct {
+		long type;
+		char text[1];
+	} message = { 1, "n" };
+
+	result("msgsnd", send(queue, &message));
+	msgctl(queue, IPC_RMID, NULL);
+}
+
+static ssize_t
+by_msgsnd(int id, const void *message)
+{
+	return msgsnd(id, message, 1, 0);
+}
+
+static ssize_t
+by_syscall(int id, const void *message)
+{
+	return syscall(SYS_msgsnd, id, message, 1, 0);
+}
+
+static void
+sleep_msgsnd(int fd)
+{
+	(void)fd;
+	send_to_full_queue(by_msgsnd);
+}
+
+static void
+sleep_syscall_msgsnd(int fd)
+{
+	(void)fd;
+	send_to_full_queue(by_syscall);
+}
+
+static void
+sleep_mq_send(int fd)
+{
+	(void)fd;
+	result("mq_send", mq_send(posix_queue, "n", 1, 0));
+	msgctl(queue, IPC_RMID, NULL);
+}
+
+static void
+sleep_mq_timedsend(int fd)
+{
+	struct timespec t = in_half_a_minute(CLOCK_REALTIME);
+
+	(void)fd;
+	result("mq_timedsend", mq_timedsend(posix_queue, "n", 1, 0, &t));
+	msgctl(queue, IPC_RMID, NULL);
 }
 
 static void
@@ -421,12 +561,19 @@ const struct sleeping thread_sleeps[] = {
 	{ "sem_timedwait", sleep_sem_timedwait, make_helper },
 	{ "sem_clockwait", sleep_sem_clockwait, make_helper },
 	{ "pthread_join", sleep_join, make_helper },
+	{ "pthread_timedjoin_np", sleep_timedjoin, make_helper },
+	{ "pthread_clockjoin_np", sleep_clockjoin, make_helper },
+	{ "thrd_join", sleep_thrd_join, make_c11_thread },
 	{ "cnd_wait", sleep_cnd_wait, make_c11_helper },
 	{ "cnd_timedwait", sleep_cnd_timedwait, make_c11_helper },
 	{ "thrd_sleep", sleep_thrd_sleep, NULL },
 	{ "pthread_barrier_wait", sleep_barrier, make_others },
 	{ "msgrcv", sleep_msgrcv, make_queue },
 	{ "syscall-msgrcv", sleep_syscall_msgrcv, make_queue },
+	{ "msgsnd", sleep_msgsnd, make_full_queues },
+	{ "syscall-msgsnd", sleep_syscall_msgsnd, make_full_queues },
+	{ "mq_send", sleep_mq_send, make_full_queues },
+	{ "mq_timedsend", sleep_mq_timedsend, make_full_queues },
 	{ "semop", sleep_semop, make_set },
 	{ "semtimedop", sleep_semtimedop, make_set },
 	{ "mq_receive", sleep_mq_receive, make_others },
