@@ -470,7 +470,7 @@ pool_trim(uint32_t tid)
 	struct pool *pool = __atomic_load_n(&the_pool, __ATOMIC_ACQUIRE);
 	struct slab *gone[NR_TIERS] = { NULL };
 
-	if (pool == NULL || !lock_take(&pool->lock, tid))
+	if (pool == NULL || !lock_take_soon(&pool->lock, tid))
 		return;
 	settle_deferred(pool);
 	if (!pool->taken)

@@ -54,7 +54,7 @@ void pool_put(char *chunk, unsigned tier, struct pool_cache *cache, uint32_t tid
 void pool_drain(struct pool_cache *cache, uint32_t tid); /* a thread ends */
 
 /* Hands free slabs back to the kernel when no buffer was taken from the shared lists since
- * the last call. The keeper calls it about once a second. */
+ * the last call; nothing where the lock is not to be had soon. The keeper calls it about once a second. */
 void pool_trim(uint32_t tid);
 
 /* True while the next trim may have something to hand back: a chunk was put on a shared list

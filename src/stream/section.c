@@ -359,6 +359,31 @@ section_enter_dropping(struct stream *s)
 	enter(s, true, (uintptr_t)__builtin_frame_address(0));
 }
 
+static bool
+on_hot_path(const struct stream *s, uint32_t tid)
+{
+	const struct thread *thread = tid ? turn_thread_of(tid) : NULL;
+
+	return thread && __atomic_load_n(&thread->hot, __ATOMIC_ACQUIRE) == s;
+}
+
+/* So many waits end in a nap or two. */
+enum { STUCK_TRIES = 82 };
+
+bool
+section_stuck(const struct stream *s)
+{
+	unsigned spins = 0;
+
+	for (int i = 0; i < STUCK_TRIES; i++) {
+		if (!w_holder(stream_word(s)) && !on_hot_path(s, relaxed(s->owner)) &&
+		    !on_hot_path(s, relaxed(s->reader)))
+			return false;
+		lock_wait(&spins);
+	}
+	return true;
+}
+
 bool
 section_commit(struct stream *s, uint32_t head, uint32_t tail)
 {

@@ -151,6 +151,10 @@ void section_enter(struct stream *s);
 /* The same, and what was held is held no more (its number is another socket by now). */
 void section_enter_dropping(struct stream *s);
 
+/* True: another thread is in a section of `s`, or on a hot path of it, and comes to no end: a handler
+ * that computes has interrupted it, or it has no processor. For who has other streams to see to. */
+bool section_stuck(const struct stream *s);
+
 /* Gives it back. False: the section was settled by a handler meanwhile; then what it left is
  * put right here. Each section_enter() has one section_leave(). */
 bool section_leave(struct stream *s);

@@ -15,6 +15,7 @@ count_sleep(void)
 {
 	if (++sleeps >= stop_after)
 		*fake.waited = 2; /* STOPS */
+	assert_true(sleeps < stop_after + 1000); /* it waits for somebody else, for ever */
 }
 
 static void
@@ -201,6 +202,65 @@ not_while_older_bytes_are_owed(void **state)
 	process->nr_owing--;
 }
 
+/* Another thread is in the middle of something on `a`, and a handler there computes. */
+static void
+see_to_others_than(struct stream *a, void (*stick)(struct stream *), void (*go_on)(void))
+{
+	struct stream *b = accepted(B, AF_INET);
+
+	hold(a, "a");
+	hold(b, "b");
+	stick(a);
+	run_keeper(8);
+	assert_sent(B, "1b");
+	assert_held(a, 1);
+	go_on();
+	*fake.waited = 0; /* ARMED, as if it had not been told to stop */
+	run_keeper(2);
+	assert_sent(A, "1a");
+}
+
+static struct stream *locked;
+
+static void
+lock(struct stream *s)
+{
+	locked = s;
+	s->w |= UINT64_C(999) << (2 * W_BITS);
+}
+
+static void
+unlock(void)
+{
+	locked->w = w_make(0, w_head(locked->w), w_tail(locked->w));
+}
+
+static void
+nobody_else_waits_for_a_section_that_does_not_end(void **state)
+{
+	(void)state;
+	see_to_others_than(accepted(A, AF_INET), lock, unlock);
+}
+
+static void
+mark(struct stream *s)
+{
+	self.thread->hot = s;
+}
+
+static void
+unmark(void)
+{
+	self.thread->hot = NULL;
+}
+
+static void
+nobody_else_waits_for_an_append_that_does_not_end(void **state)
+{
+	(void)state;
+	see_to_others_than(accepted(A, AF_INET), mark, unmark);
+}
+
 static void
 a_number_that_became_another_socket_is_not_touched(void **state)
 {
@@ -334,6 +394,8 @@ main(void)
 		T(a_hold_sets_its_alarm_only_when_it_is_idle),
 		T(a_thread_that_owes_alone_puts_the_alarm_off),
 		T(not_while_older_bytes_are_owed),
+		T(nobody_else_waits_for_a_section_that_does_not_end),
+		T(nobody_else_waits_for_an_append_that_does_not_end),
 		T(a_number_that_became_another_socket_is_not_touched),
 		T(a_number_in_use_again_keeps_what_it_holds),
 		T(an_idle_one_is_woken_when_somebody_asks),
