@@ -15,7 +15,6 @@ count_sleep(void)
 {
 	if (++sleeps >= stop_after)
 		*fake.waited = 2; /* STOPS */
-	assert_true(sleeps < stop_after + 1000); /* it waits for somebody else, for ever */
 }
 
 static void
