@@ -395,14 +395,19 @@ turn_kept_in_vain(void)
 		skip = COND_MOST_SKIPPED;
 	self.cond_skip = self.cond_backoff = (int16_t)skip;
 	self.cond_kept = false;
+	relaxed_set(process->kept_in_vain, true);
 }
 
-/* May the awaited stream be kept back? Counts this sleep. */
+/* May the awaited stream be kept back? Counts this sleep. What one thread of a pool has learned the others
+ * begin with. */
 static bool
 cond_trusted(void)
 {
-	bool trusted = self.cond_skip <= 0;
+	bool trusted;
 
+	if (!self.cond_backoff && relaxed(process->kept_in_vain))
+		self.cond_skip = self.cond_backoff = COND_SKIP;
+	trusted = self.cond_skip <= 0;
 	if (self.cond_skip > -COND_WORTH)
 		self.cond_skip--;
 	return trusted;
