@@ -115,7 +115,6 @@ struct process {
 	uint32_t nr_ended; /* A: how often the program has heard of a child's end */
 	bool joined;       /* L: counted as a member of the family */
 	bool ended;        /* A: exit has begun */
-	bool kept_in_vain; /* A: stream/turn: a thread has kept a reply back that was over */
 	/* Of stream/pair: */
 	bool pairs;                      /* A: there are, or were, some */
 	uint32_t nr_connected;           /* A: streams that were connected, */

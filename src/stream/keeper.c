@@ -7,7 +7,7 @@
 #include <errno.h>
 
 /* When a stream is looked at again that another thread has and does not come to an end with. */
-enum { STUCK_NS = 500000 };
+enum { STUCK_NS = 150000 };
 enum { LOOK_NS = 100000000, LOOK_SHARE = 200, TRIM_NS = 1000000000 };
 static const int64_t watch_ns = INT64_C(60000000000);
 
@@ -81,7 +81,7 @@ see_to(struct stream *s, int64_t now)
 		if (due > now)
 			next = due;
 		else if (section_stuck(s))
-			return now + STUCK_NS;
+			next = now + STUCK_NS;
 		else if (still_there(s))
 			stream_flush(s, FLUSH_DELAY);
 		/* The kernel refused, and its writer may sleep for long. */

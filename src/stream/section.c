@@ -367,8 +367,8 @@ on_hot_path(const struct stream *s, uint32_t tid)
 	return thread && __atomic_load_n(&thread->hot, __ATOMIC_ACQUIRE) == s;
 }
 
-/* So many waits end in a nap or two. */
-enum { STUCK_TRIES = 82 };
+/* A few pauses: whoever asks has others to see to, and comes back. */
+enum { STUCK_TRIES = 8 };
 
 bool
 section_stuck(const struct stream *s)
@@ -377,7 +377,7 @@ section_stuck(const struct stream *s)
 
 	for (int i = 0; i < STUCK_TRIES; i++) {
 		if (!w_holder(stream_word(s)) && !on_hot_path(s, relaxed(s->owner)) &&
-		    !on_hot_path(s, relaxed(s->reader)))
+		    !(stream_borrowed(s) && on_hot_path(s, relaxed(s->reader))))
 			return false;
 		lock_wait(&spins);
 	}

@@ -151,8 +151,8 @@ void section_enter(struct stream *s);
 /* The same, and what was held is held no more (its number is another socket by now). */
 void section_enter_dropping(struct stream *s);
 
-/* True: another thread is in a section of `s`, or on a hot path of it, and comes to no end: a handler
- * that computes has interrupted it, or it has no processor. For who has other streams to see to. */
+/* True: another thread is in a section of `s`, or on a hot path of it, for longer than a moment: maybe
+ * a handler that computes has interrupted it. For who has other streams to see to, and comes back. */
 bool section_stuck(const struct stream *s);
 
 /* Gives it back. False: the section was settled by a handler meanwhile; then what it left is

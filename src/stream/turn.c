@@ -316,6 +316,7 @@ turn_release(void)
 		stream_flush(s, FLUSH_TURN);
 	else if (self.cond_kept && self.cond_fd == fd + 1)
 		turn_kept_in_vain();
+	self.cond_kept = false;
 	drop_stale(self.thread);
 }
 
@@ -395,22 +396,21 @@ turn_kept_in_vain(void)
 		skip = COND_MOST_SKIPPED;
 	self.cond_skip = self.cond_backoff = (int16_t)skip;
 	self.cond_kept = false;
-	relaxed_set(process->kept_in_vain, true);
 }
 
-/* May the awaited stream be kept back? Counts this sleep. What one thread of a pool has learned the others
- * begin with. */
+/* May the awaited stream be kept back? Counts this sleep. */
 static bool
-cond_trusted(void)
+cond_keeps(void)
 {
-	bool trusted;
-
-	if (!self.cond_backoff && relaxed(process->kept_in_vain))
-		self.cond_skip = self.cond_backoff = COND_SKIP;
-	trusted = self.cond_skip <= 0;
+	if (self.cond_skip > 0) {
+		self.cond_skip--;
+		return false;
+	}
+	if (self.cond_streak < TURN_PREDICTED)
+		return false;
 	if (self.cond_skip > -COND_WORTH)
 		self.cond_skip--;
-	return trusted;
+	return true;
 }
 
 void
@@ -428,7 +428,7 @@ turn_cond(void)
 		/* What was appended since needed no decision, so turn_write() has not seen it. */
 		if (self.cond_fd == self.awaited && self.cond_reads != reads)
 			self.cond_streak = 0;
-		keep = cond_trusted() && self.cond_streak >= TURN_PREDICTED;
+		keep = cond_keeps();
 		self.cond_fd = self.awaited;
 		self.cond_reads = reads;
 		self.cond_kept = keep;
