@@ -260,9 +260,15 @@ many_that_were_right_pay_for_one_in_vain(void **state)
 	(void)state;
 	kept_back(s, 100);
 	assert_true(self.cond_backoff > COND_SKIP);
-	self.cond_skip = -COND_WORTH;
+	self.cond_skip = 0;
 	self.cond_streak = TURN_PREDICTED;
-	assert_true(reply_by_three(s));
+	request(s);
+	for (int i = 0; i < COND_WORTH; i++) {
+		hold(s, "b");
+		turn_cond();
+	}
+	assert_held(s, COND_WORTH);
+	stream_flush(s, FLUSH_DELAY);
 	request(s);
 	hold(s, "a");
 	assert_int_equal(self.cond_skip, COND_SKIP);
