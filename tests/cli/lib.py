@@ -1,8 +1,6 @@
 """Shared by the tests of the weir command: TAP, servers under the library, the command."""
-import contextlib
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -13,6 +11,8 @@ import time
 import traceback
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(os.path.join(HERE, "../servers"))
+from wire import free_port  # noqa: E402,F401 pylint: disable=wrong-import-position,unused-import
 BUILD = os.environ.get("WEIR_BUILD") or os.getcwd()
 LIB = os.environ.get("WEIR_LIB") or os.path.join(BUILD, "src/.libs/libweir.so")
 WEIR = os.environ.get("WEIR_COMMAND") or os.path.join(BUILD, "src/cli/weir")
@@ -56,19 +56,6 @@ def within(what, seconds=LIMIT):
             return value
         assert time.monotonic() < end, "not in time"
         time.sleep(0.02)
-
-
-def free_port():
-    """Below the range of which clients are given theirs: one of them might have it by the time that a server,
-    or the next server, comes to it. Where there is no room below it, one of these."""
-    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as limits:
-        top = min(int(limits.read().split()[0]), 32768)
-    for _ in range(200):
-        port = random.randrange(top // 2, top) if top > 4096 else 0
-        with socket.socket() as s, contextlib.suppress(OSError):
-            s.bind(("0.0.0.0", port))
-            return s.getsockname()[1]
-    raise AssertionError("no free port")
 
 
 class Server:

@@ -167,16 +167,18 @@ def pattern(seed, length):
 
 
 def free_port():
+    """Below the range of which clients are given theirs: one of them might have it by the time that a server,
+    or the next server, comes to it. Where there is no room below it, one of these."""
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as limits:
         top = min(int(limits.read().split()[0]), 32768)
     for _ in range(200):
-        port = random.randrange(top // 2, top)
+        port = random.randrange(top // 2, top) if top > 4096 else 0
         with socket.socket() as probe:
             try:
                 probe.bind(("0.0.0.0", port))
             except OSError:
                 continue
-            return port
+            return probe.getsockname()[1]
     sys.exit("no free port")
 
 
