@@ -184,6 +184,7 @@ class Server:
 
     def __init__(self, argv, address, preload, directory, env=None, user=None, via=()):
         self.argv, self.address, self.user = list(via) + list(argv), address, user
+        self.prints_address = address is None
         self.preload = preload and preloaded_is_real()
         self.directory = directory
         os.makedirs(directory, exist_ok=True)
@@ -219,7 +220,7 @@ class Server:
             self.process = subprocess.Popen(
                 self.argv,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if self.address is None else out,
+                stdout=subprocess.PIPE if self.prints_address else out,
                 stderr=out,
                 env=self.env,
                 cwd=self.directory,
@@ -227,7 +228,7 @@ class Server:
                 **who,
             )
         try:
-            if self.address is None:
+            if self.prints_address:
                 self.address = read_line(self.process.stdout, 60)
             wait_until(self.answers, f"{self.argv[0]} (see {log_path})", 60)
         except Exception:
@@ -261,6 +262,10 @@ class Server:
         if self.process.stdout:
             self.process.stdout.close()
         self.process = None
+
+    def restart(self):
+        self.stop()
+        self.start()
 
     def cpu(self):
         return cpu_seconds(self.pid)

@@ -55,6 +55,11 @@ class Postgres(lib.Server):
                          user=owner(), **kw)
 
     def start(self):
+        if not os.path.exists(self.data):
+            self.fill()
+        super().start()
+
+    def fill(self):
         if self.template:
             shutil.copytree(self.template, self.data)
         if owner():
@@ -64,7 +69,6 @@ class Postgres(lib.Server):
                    self.data], **as_owner())
         else:
             os.chmod(self.data, 0o700)
-        super().start()
 
     def client(self, program, *args):
         return [binary(program), "-h", "127.0.0.1", "-p", str(self.port), "-U", "bench",
