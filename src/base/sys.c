@@ -1,6 +1,6 @@
-/* base/sys: raw system calls. The one file that knows how to enter the kernel; helper threads are in
- * sys_thread.c. */
+/* base/sys: raw system calls; helper threads are in sys_thread.c. */
 #include "base/sys.h"
+#include "base/enter.h"
 #include "base/libc.h"
 
 #include <errno.h>
@@ -27,38 +27,11 @@ _Static_assert(sizeof(long) == 8, "weir needs a 64-bit Linux");
 #define SO_COOKIE 57
 #endif
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) || defined(__aarch64__)
 long
 sys_call(long nr, long a, long b, long c, long d, long e, long f)
 {
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-	long ret;
-
-	__asm__ volatile("syscall"
-			 : "=a"(ret)
-			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return ret;
-}
-#elif defined(__aarch64__)
-long
-sys_call(long nr, long a, long b, long c, long d, long e, long f)
-{
-	register long x8 __asm__("x8") = nr;
-	register long x0 __asm__("x0") = a;
-	register long x1 __asm__("x1") = b;
-	register long x2 __asm__("x2") = c;
-	register long x3 __asm__("x3") = d;
-	register long x4 __asm__("x4") = e;
-	register long x5 __asm__("x5") = f;
-
-	__asm__ volatile("svc #0"
-			 : "+r"(x0)
-			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
-			 : "memory");
-	return x0;
+	return enter6(nr, a, b, c, d, e, f);
 }
 #else
 #include <dlfcn.h>

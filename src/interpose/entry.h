@@ -8,11 +8,12 @@
  *   other   whatever can see, move, copy or end a descriptor or the process: quiesce,
  *           then the native call
  *
- * A native call is libc's own function (interpose/real.h), made with no lock held: it may be a
- * cancellation point, and a handler may leave it by siglongjmp.
+ * A native call is libc's own function, or on the quick ways the same system call (interpose/real.h),
+ * made with no lock held: it may be a cancellation point, and a handler may leave it by siglongjmp.
  * Below this floor errors are -errno; entry_result() is the one place that writes errno,
  * entry_raw() the one that reads it.
  * Threads: any. Signals: as the function whose name it is. */
+#include "base/enter.h"
 #include "base/self.h"
 #include "count/region.h"
 #include "interpose/real.h"
@@ -27,6 +28,7 @@
 #include "waits/wait.h"
 #include <errno.h>
 #include <limits.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 
 /* With these a send is as plain as a write, and a receive as a read. */
@@ -64,6 +66,15 @@ static inline ssize_t
 entry_raw(ssize_t r)
 {
 	return r < 0 ? -errno : r;
+}
+
+/* May a quick way enter the kernel itself (interpose/real.h)? `sleeps`: the call may; who is the only
+ * thread is cancelled by nobody while it does. */
+static inline __attribute__((always_inline)) bool
+entry_direct(bool sleeps)
+{
+	return __builtin_expect(__atomic_load_n(&real_direct, __ATOMIC_RELAXED), 1) &&
+	       (!sleeps || self_is_alone());
 }
 
 /* False: not set up yet, switched off for good, or a vfork child on our memory: make the

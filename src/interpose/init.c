@@ -27,8 +27,10 @@ begin(void)
 	metrics_init();
 	life_init(metrics_bind, metrics_child);
 	writer_sendmsg = send_blocking;
-	if (config->enabled && safe)
+	if (config->enabled && safe) {
+		real_find_direct();
 		stream_init();
+	}
 }
 
 /* After main returned or exit() was called, when the atexit handlers have run. Other libraries'

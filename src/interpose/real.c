@@ -1,8 +1,11 @@
 /* interpose/real: the table of libc's own functions, and the raw ones that stand in early. */
 #include "interpose/real.h"
+#include "base/enter.h"
+#include "base/libc.h"
 #include "interpose/entry.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 
@@ -151,6 +154,7 @@ struct real real = {
 	._exit = (__typeof__(_exit) *)raw_exit,
 };
 bool real_bound;
+bool real_direct;
 void *real_vfork;
 
 static const struct {
@@ -188,4 +192,41 @@ real_init(void)
 	real_vfork = (void *)real.vfork;
 	__atomic_store_n(&real_bound, true, __ATOMIC_RELEASE);
 	binding = false;
+}
+
+static bool
+lies_in(const struct dl_phdr_info *info, const ElfW(Phdr) * part, const void *p)
+{
+	uintptr_t begin = info->dlpi_addr + part->p_vaddr;
+
+	return (uintptr_t)p - begin < part->p_memsz;
+}
+
+/* Of the part of libc that has its clock: does it have all that the quick ways would call? */
+static int
+look_for_libc(struct dl_phdr_info *info, size_t size, void *unused)
+{
+	const void *quick[] = { (void *)real.read,     (void *)real.recv,
+				(void *)real.write,    (void *)real.send,
+				(void *)real.writev,   (void *)real.sendmsg,
+				(void *)real.sendfile, (void *)real.setsockopt };
+	const ElfW(Phdr) *part = info->dlpi_phdr, *end = part + info->dlpi_phnum;
+	bool all = ENTER_INLINE;
+
+	(void)size;
+	(void)unused;
+	while (part < end && !lies_in(info, part, (void *)libc_clock))
+		part++;
+	if (part == end)
+		return 0;
+	for (size_t i = 0; i < sizeof(quick) / sizeof(quick[0]); i++)
+		all = all && lies_in(info, part, quick[i]);
+	real_direct = all;
+	return 1;
+}
+
+void
+real_find_direct(void)
+{
+	dl_iterate_phdr(look_for_libc, NULL);
 }

@@ -184,13 +184,13 @@ setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
 	/* What servers set for each reply. */
 	bool often = level == IPPROTO_TCP && (name == TCP_NODELAY || name == TCP_CORK);
-	int r;
+	long r;
 
-	if (!often || process->nr_owing)
+	if (!often || process->nr_owing || !entry_direct(false))
 		return setsockopt_slow(fd, level, name, value, len);
-	r = real.setsockopt(fd, level, name, value, len);
+	r = enter6(SYS_setsockopt, fd, level, name, (long)value, len, 0);
 	stream_push_options_set();
-	return r;
+	return (int)entry_result(r);
 }
 
 int

@@ -234,6 +234,7 @@ find_command(const char *name)
 		share_commands,        rest_others_commands, rest_calls_commands,
 		rest_threads_commands, libc_commands,        pair_commands,
 		full_commands,         interleave_commands,  epoll_commands,
+		behind_commands,
 	};
 
 	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {

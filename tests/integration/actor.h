@@ -38,7 +38,7 @@ extern const struct command end_commands[], replace_commands[], copy_commands[],
 	limit_commands[], number_commands[], many_commands[], interrupt_commands[],
 	share_commands[], rest_others_commands[], rest_calls_commands[],
 	rest_threads_commands[], libc_commands[], pair_commands[], full_commands[],
-	interleave_commands[], epoll_commands[];
+	interleave_commands[], epoll_commands[], behind_commands[];
 
 /* This program, for exec. */
 extern char actor_path[];

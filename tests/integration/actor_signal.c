@@ -2,6 +2,7 @@
 #include "actor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -206,6 +207,63 @@ signal_cancels_read(int fd, char **args)
 	return 0;
 }
 
+/* The first read is not the commonest, the second is: made as quickly as can be. */
+static void *
+read_alone(void *nothing)
+{
+	char bytes[8192];
+
+	(void)nothing;
+	read(stream, bytes, sizeof bytes);
+	atomic_store(&progress, 1);
+	return (void *)(intptr_t)read(stream, bytes, sizeof bytes);
+}
+
+static void *
+look_alone(void *nothing)
+{
+	char bytes[8192];
+
+	(void)nothing;
+	fcntl(stream, F_SETFL, O_NONBLOCK);
+	for (;;) {
+		read(stream, bytes, sizeof bytes);
+		atomic_store(&progress, 1);
+	}
+	return NULL;
+}
+
+static int
+cancels_alone(int fd, void *(*run)(void *))
+{
+	pthread_t thread;
+	void *value;
+
+	stream = fd;
+	pthread_create(&thread, NULL, run, NULL);
+	while (!atomic_load(&progress))
+		;
+	usleep(5000);
+	pthread_cancel(thread);
+	pthread_join(thread, &value);
+	say("cancelled %d", value == PTHREAD_CANCELED);
+	return 0;
+}
+
+static int
+signal_cancels_sleeper(int fd, char **args)
+{
+	(void)args;
+	return cancels_alone(fd, read_alone);
+}
+
+static int
+signal_cancels_looker(int fd, char **args)
+{
+	(void)args;
+	return cancels_alone(fd, look_alone);
+}
+
 static void *
 write_records(void *who)
 {
@@ -339,6 +397,8 @@ const struct command signal_commands[] = {
 	{ "handler-exits", signal_exits, TURN },
 	{ "cancels", signal_cancels, TURN },
 	{ "cancels-read", signal_cancels_read, TURN },
+	{ "cancels-sleeper", signal_cancels_sleeper, STREAM },
+	{ "cancels-looker", signal_cancels_looker, STREAM },
 	{ "threads", signal_threads, TURN },
 	{ "stopped", signal_stopped, TURN },
 	{ 0 },

@@ -1,4 +1,4 @@
-/* Sandboxes, identities, name spaces, small and huge limits. */
+/* Sandboxes, identities, name spaces, small and huge limits, another library. */
 #include <signal.h>
 
 #include "scenario.h"
@@ -39,6 +39,16 @@ static const struct scenario scenarios[] = {
 	  .kinds = BIT(NO_STREAM), .flags = NO_GREETING | MAY_SKIP },
 	{ "setns_is_not_in_the_way_of_a_thread", "setns", BEFORE },
 	{ "capset_answers_as_natively", "capset", BEFORE },
+
+	/* Five ways of twenty, with and without O_NONBLOCK. */
+	{ "a_library_behind_sees_each_native_call", "behind alone",
+	  .log = "told read 120 write 40 recv 80 send 40 writev 40 sendmsg 40 "
+		 "sendfile 40 setsockopt 200\n",
+	  .kinds = BIT(NO_STREAM), .flags = NO_GREETING | PLAIN_BUILD },
+	{ "a_library_behind_sees_each_native_call_of_a_thread", "behind among",
+	  .log = "told read 120 write 40 recv 80 send 40 writev 40 sendmsg 40 "
+		 "sendfile 40 setsockopt 200\n",
+	  .kinds = BIT(NO_STREAM), .flags = NO_GREETING | PLAIN_BUILD },
 
 	{ "threads_with_the_smallest_stack_write", "small-stack",
 	  PREFIX "4;5;6;4;5;6;4;5;6;4;5;6;end;",

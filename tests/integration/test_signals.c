@@ -235,6 +235,10 @@ nobody_waits_for_a_thread_in_a_read(void **state)
 static const struct scenario scenarios[] = {
 	{ "a_writer_is_cancelled_in_read", "cancels-read", PREFIX "4;5;6;7;",
 	  "cancelled 1\n" },
+	{ "a_reader_is_cancelled_that_only_reads", "cancels-sleeper", "",
+	  "cancelled 1\n", .queue = 3 },
+	{ "a_reader_is_cancelled_that_looks_again_and_again", "cancels-looker", "",
+	  "cancelled 1\n", .queue = 3 },
 };
 
 #define CASE(name) cmocka_unit_test_teardown(name, harness_clean)

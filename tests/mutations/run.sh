@@ -97,7 +97,7 @@ build() {
 	for test in "$@"; do
 		targets+=("$test")
 		case $test in
-		tests/integration/*) targets+=(tests/integration/actor) ;;
+		tests/integration/*) targets+=(tests/integration/actor tests/integration/libbehind.la) ;;
 		tests/fuzz/*) targets+=(tests/fuzz/reader) ;;
 		esac
 	done
