@@ -73,6 +73,10 @@ end(struct stream *s, int fd, enum reading reading, size_t n, int flags, ssize_t
 static __attribute__((noinline)) ssize_t
 plain_unmoved(struct stream *s, size_t n, ssize_t r)
 {
+	if (r == -EAGAIN) {
+		reader_plain_refused(s);
+		return entry_result(r);
+	}
 	/* Where stream_last() took another number for this one, this one is open. */
 	return end(s, stream_fd(s), READ_NATIVE, n, 0, r);
 }

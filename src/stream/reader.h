@@ -144,4 +144,12 @@ reader_plain_end(struct stream *s, size_t n, size_t went, bool alone)
 	evidence_read(s);
 	return (ssize_t)went;
 }
+
+/* The same where there was nothing to read: EAGAIN. */
+static inline void
+reader_plain_refused(struct stream *s)
+{
+	reader_leave(s);
+	count_unmoved(s, RECEIVED);
+}
 #endif
