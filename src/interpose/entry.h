@@ -68,13 +68,14 @@ entry_raw(ssize_t r)
 	return r < 0 ? -errno : r;
 }
 
-/* May a quick way enter the kernel itself (interpose/real.h)? `sleeps`: the call may; who is the only
- * thread is cancelled by nobody while it does. */
+/* May a quick way enter the kernel itself (interpose/real.h)? Whoever is the only thread is cancelled by
+ * nobody while it sleeps; other threads need MSG_DONTWAIT in this very call: that a stream does not block is
+ * only remembered, and what it was copied to may have changed it. */
 static inline __attribute__((always_inline)) bool
-entry_direct(bool sleeps)
+entry_direct(int flags)
 {
 	return __builtin_expect(__atomic_load_n(&real_direct, __ATOMIC_RELAXED), 1) &&
-	       (!sleeps || self_is_alone());
+	       (flags & MSG_DONTWAIT || self_is_alone());
 }
 
 /* False: not set up yet, switched off for good, or a vfork child on our memory: make the

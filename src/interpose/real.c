@@ -199,19 +199,19 @@ lies_in(const struct dl_phdr_info *info, const ElfW(Phdr) * part, const void *p)
 {
 	uintptr_t begin = info->dlpi_addr + part->p_vaddr;
 
-	return (uintptr_t)p - begin < part->p_memsz;
+	return part->p_type == PT_LOAD && (uintptr_t)p - begin < part->p_memsz;
 }
 
 /* Of the part of libc that has its clock: does it have all that the quick ways would call? */
 static int
 look_for_libc(struct dl_phdr_info *info, size_t size, void *unused)
 {
-	const void *quick[] = { (void *)real.read,     (void *)real.recv,
-				(void *)real.write,    (void *)real.send,
-				(void *)real.writev,   (void *)real.sendmsg,
-				(void *)real.sendfile, (void *)real.setsockopt };
+	const void *quick[] = { (void *)real.read,      (void *)real.recv,
+				(void *)real.write,     (void *)real.send,
+				(void *)real.writev,    (void *)real.sendfile,
+				(void *)real.setsockopt };
 	const ElfW(Phdr) *part = info->dlpi_phdr, *end = part + info->dlpi_phnum;
-	bool all = ENTER_INLINE;
+	bool all = ENTER_INLINE && !entry_cancels;
 
 	(void)size;
 	(void)unused;
@@ -228,5 +228,5 @@ look_for_libc(struct dl_phdr_info *info, size_t size, void *unused)
 void
 real_find_direct(void)
 {
-	dl_iterate_phdr(look_for_libc, NULL);
+	libc_objects(look_for_libc, NULL);
 }

@@ -128,8 +128,8 @@ struct real {
 
 extern struct real real __attribute__((visibility("hidden")));
 extern bool real_bound __attribute__((visibility("hidden")));
-/* A: what the quick ways would call is libc's own, no other library's, and nobody has called
- * pthread_cancel(): a thread that is cancelled while it sleeps in the kernel has to sleep in libc. */
+/* A: what the quick ways would call is libc's own, no other library's, there is no sandbox, and nobody
+ * has called pthread_cancel(): a thread that is cancelled while it sleeps in the kernel has to sleep in libc. */
 extern bool real_direct __attribute__((visibility("hidden")));
 /* libc's vfork once more, for the assembler of vfork.S. */
 extern void *real_vfork __attribute__((visibility("hidden")));

@@ -7,6 +7,7 @@
 void
 sandbox_begin(void)
 {
+	__atomic_store_n(&real_direct, false, __ATOMIC_RELAXED);
 	life_seccomp();
 	if (self_ready())
 		metrics_stop(true);

@@ -130,8 +130,8 @@ int
 pthread_cancel(pthread_t thread)
 {
 	real_ready();
+	__atomic_store_n(&real_direct, false, __ATOMIC_RELAXED);
 	if (!__atomic_exchange_n(&entry_cancels, true, __ATOMIC_SEQ_CST)) {
-		__atomic_store_n(&real_direct, false, __ATOMIC_RELAXED);
 		turn_cool();
 		/* What is hot already cools once its thread has nothing to append to or to
 		 * take from. */

@@ -21,11 +21,10 @@ static __attribute__((noinline)) ssize_t
 not_quick(struct stream *s, size_t len, ssize_t r)
 {
 	self.call_start_ns = 0;
-	writer_sent(s, len, r);
-	return entry_result(r);
+	return sent(s, len, r);
 }
 
-/* Reports one that was let go by writer_alone(), or the like. `r`: a count or -errno. */
+/* Reports one that was let go by writer_alone(), or the like. */
 static inline __attribute__((always_inline)) ssize_t
 went(struct stream *s, size_t len, ssize_t r)
 {
@@ -52,25 +51,18 @@ write_slow(int fd, const void *buf, size_t n)
 	return sent(s, n, real.write(fd, buf, n));
 }
 
-/* A write to `s` may sleep, even one that writer_alone() has let go: for memory. */
-static inline bool
-here(const struct stream *s)
-{
-	return entry_direct(!stream_never_blocks(s));
-}
-
 static __attribute__((noinline)) ssize_t
 write_called(int fd, const void *buf, size_t n, struct stream *s)
 {
-	return went(s, n, entry_raw(real.write(fd, buf, n)));
+	return went(s, n, real.write(fd, buf, n));
 }
 
 static __attribute__((noinline)) ssize_t
 write_alone(int fd, const void *buf, size_t n, struct stream *s)
 {
-	if (!here(s))
+	if (!entry_direct(0))
 		return write_called(fd, buf, n, s);
-	return went(s, n, enter3(SYS_write, fd, (long)buf, (long)n));
+	return went(s, n, entry_result(enter3(SYS_write, fd, (long)buf, (long)n)));
 }
 
 static __attribute__((noinline)) ssize_t
@@ -133,16 +125,17 @@ send_slow(int fd, const void *buf, size_t n, int flags)
 static __attribute__((noinline)) ssize_t
 send_called(int fd, const void *buf, size_t n, int flags, struct stream *s)
 {
-	return went(s, n, entry_raw(real.send(fd, buf, n, flags)));
+	return went(s, n, real.send(fd, buf, n, flags));
 }
 
 static __attribute__((noinline)) ssize_t
 send_alone(int fd, const void *buf, size_t n, int flags, struct stream *s)
 {
-	if (!here(s))
+	if (!entry_direct(flags))
 		return send_called(fd, buf, n, flags, s);
 	return went(s, n,
-		    enter6(SYS_sendto, fd, (long)buf, (long)n, (unsigned)flags, 0, 0));
+		    entry_result(enter6(SYS_sendto, fd, (long)buf, (long)n,
+					(unsigned)flags, 0, 0)));
 }
 
 static __attribute__((noinline)) ssize_t
@@ -205,15 +198,16 @@ writev_slow(int fd, const struct iovec *iov, int nr)
 static __attribute__((noinline)) ssize_t
 writev_called(int fd, const struct iovec *iov, int nr, size_t total, struct stream *s)
 {
-	return went(s, total, entry_raw(real.writev(fd, iov, nr)));
+	return went(s, total, real.writev(fd, iov, nr));
 }
 
 static __attribute__((noinline)) ssize_t
 writev_alone(int fd, const struct iovec *iov, int nr, size_t total, struct stream *s)
 {
-	if (!here(s))
+	if (!entry_direct(0))
 		return writev_called(fd, iov, nr, total, s);
-	return went(s, total, enter3(SYS_writev, fd, (long)iov, (unsigned)nr));
+	return went(s, total,
+		    entry_result(enter3(SYS_writev, fd, (long)iov, (unsigned)nr)));
 }
 
 ssize_t
@@ -266,19 +260,10 @@ sendmsg_slow(int fd, const struct msghdr *msg, int flags)
 }
 
 static __attribute__((noinline)) ssize_t
-sendmsg_called(int fd, const struct msghdr *msg, int flags, size_t total,
-	       struct stream *s)
-{
-	return went(s, total, entry_raw(real.sendmsg(fd, msg, flags)));
-}
-
-static __attribute__((noinline)) ssize_t
 sendmsg_alone(int fd, const struct msghdr *msg, int flags, size_t total,
 	      struct stream *s)
 {
-	if (!here(s))
-		return sendmsg_called(fd, msg, flags, total, s);
-	return went(s, total, enter3(SYS_sendmsg, fd, (long)msg, (unsigned)flags));
+	return went(s, total, real.sendmsg(fd, msg, flags));
 }
 
 ssize_t
@@ -370,16 +355,16 @@ sendfile_went(struct stream *s, ssize_t r)
 static __attribute__((noinline)) ssize_t
 sendfile_called(int out, int in, off_t *offset, size_t n, struct stream *s)
 {
-	return sendfile_went(s, entry_raw(real.sendfile(out, in, offset, n)));
+	return sendfile_went(s, real.sendfile(out, in, offset, n));
 }
 
 static __attribute__((noinline)) ssize_t
 sendfile_alone(int out, int in, off_t *offset, size_t n, struct stream *s)
 {
-	if (!here(s))
+	if (!entry_direct(0))
 		return sendfile_called(out, in, offset, n, s);
-	return sendfile_went(
-		s, enter6(SYS_sendfile, out, in, (long)offset, (long)n, 0, 0));
+	return sendfile_went(s, entry_result(enter6(SYS_sendfile, out, in, (long)offset,
+						    (long)n, 0, 0)));
 }
 
 ssize_t

@@ -2,7 +2,6 @@
 #include "actor.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
@@ -12,6 +11,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
 
@@ -214,9 +214,9 @@ read_alone(void *nothing)
 	char bytes[8192];
 
 	(void)nothing;
-	read(stream, bytes, sizeof bytes);
+	recv(stream, bytes, sizeof bytes, 0);
 	atomic_store(&progress, 1);
-	return (void *)(intptr_t)read(stream, bytes, sizeof bytes);
+	return (void *)(intptr_t)recv(stream, bytes, sizeof bytes, 0);
 }
 
 static void *
@@ -225,9 +225,8 @@ look_alone(void *nothing)
 	char bytes[8192];
 
 	(void)nothing;
-	fcntl(stream, F_SETFL, O_NONBLOCK);
 	for (;;) {
-		read(stream, bytes, sizeof bytes);
+		recv(stream, bytes, sizeof bytes, MSG_DONTWAIT);
 		atomic_store(&progress, 1);
 	}
 	return NULL;
