@@ -74,7 +74,7 @@ entry_raw(ssize_t r)
 static inline __attribute__((always_inline)) bool
 entry_direct(int flags)
 {
-	return __builtin_expect(__atomic_load_n(&real_direct, __ATOMIC_RELAXED), 1) &&
+	return __builtin_expect(quick(real_direct), 1) &&
 	       (flags & MSG_DONTWAIT || self_is_alone());
 }
 

@@ -24,12 +24,13 @@ not_quick(struct stream *s, size_t len, ssize_t r)
 	return sent(s, len, r);
 }
 
-/* Reports one that was let go by writer_alone(), or the like. */
+/* Reports one that was let go by writer_alone(), or the like. `alone`: this is known to be the only thread. */
 static inline __attribute__((always_inline)) ssize_t
-went(struct stream *s, size_t len, ssize_t r)
+went(struct stream *s, size_t len, ssize_t r, bool alone)
 {
 	hot_known(len > 0);
-	if (__builtin_expect(r == (ssize_t)len, 1) && writer_went_quick(s, len))
+	if (__builtin_expect(r == (ssize_t)len, 1) &&
+	    writer_went_quick(s, len, alone || self_is_alone()))
 		return r;
 	return not_quick(s, len, r);
 }
@@ -54,7 +55,7 @@ write_slow(int fd, const void *buf, size_t n)
 static __attribute__((noinline)) ssize_t
 write_called(int fd, const void *buf, size_t n, struct stream *s)
 {
-	return went(s, n, real.write(fd, buf, n));
+	return went(s, n, real.write(fd, buf, n), false);
 }
 
 static __attribute__((noinline)) ssize_t
@@ -62,7 +63,7 @@ write_alone(int fd, const void *buf, size_t n, struct stream *s)
 {
 	if (!entry_direct(0))
 		return write_called(fd, buf, n, s);
-	return went(s, n, entry_result(enter3(SYS_write, fd, (long)buf, (long)n)));
+	return went(s, n, entry_result(enter3(SYS_write, fd, (long)buf, (long)n)), true);
 }
 
 static __attribute__((noinline)) ssize_t
@@ -125,7 +126,7 @@ send_slow(int fd, const void *buf, size_t n, int flags)
 static __attribute__((noinline)) ssize_t
 send_called(int fd, const void *buf, size_t n, int flags, struct stream *s)
 {
-	return went(s, n, real.send(fd, buf, n, flags));
+	return went(s, n, real.send(fd, buf, n, flags), false);
 }
 
 static __attribute__((noinline)) ssize_t
@@ -135,7 +136,8 @@ send_alone(int fd, const void *buf, size_t n, int flags, struct stream *s)
 		return send_called(fd, buf, n, flags, s);
 	return went(s, n,
 		    entry_result(enter6(SYS_sendto, fd, (long)buf, (long)n,
-					(unsigned)flags, 0, 0)));
+					(unsigned)flags, 0, 0)),
+		    false);
 }
 
 static __attribute__((noinline)) ssize_t
@@ -198,7 +200,7 @@ writev_slow(int fd, const struct iovec *iov, int nr)
 static __attribute__((noinline)) ssize_t
 writev_called(int fd, const struct iovec *iov, int nr, size_t total, struct stream *s)
 {
-	return went(s, total, real.writev(fd, iov, nr));
+	return went(s, total, real.writev(fd, iov, nr), false);
 }
 
 static __attribute__((noinline)) ssize_t
@@ -207,7 +209,7 @@ writev_alone(int fd, const struct iovec *iov, int nr, size_t total, struct strea
 	if (!entry_direct(0))
 		return writev_called(fd, iov, nr, total, s);
 	return went(s, total,
-		    entry_result(enter3(SYS_writev, fd, (long)iov, (unsigned)nr)));
+		    entry_result(enter3(SYS_writev, fd, (long)iov, (unsigned)nr)), true);
 }
 
 ssize_t
@@ -263,7 +265,7 @@ static __attribute__((noinline)) ssize_t
 sendmsg_alone(int fd, const struct msghdr *msg, int flags, size_t total,
 	      struct stream *s)
 {
-	return went(s, total, real.sendmsg(fd, msg, flags));
+	return went(s, total, real.sendmsg(fd, msg, flags), false);
 }
 
 ssize_t
@@ -344,18 +346,18 @@ sendfile_slow(int out, int in, off_t *offset, size_t n)
 }
 
 static inline __attribute__((always_inline)) ssize_t
-sendfile_went(struct stream *s, ssize_t r)
+sendfile_went(struct stream *s, ssize_t r, bool alone)
 {
 	if (__builtin_expect(r <= 0, 0))
 		return not_quick(s, 0, r);
 	self.wrote = true;
-	return went(s, (size_t)r, r);
+	return went(s, (size_t)r, r, alone);
 }
 
 static __attribute__((noinline)) ssize_t
 sendfile_called(int out, int in, off_t *offset, size_t n, struct stream *s)
 {
-	return sendfile_went(s, real.sendfile(out, in, offset, n));
+	return sendfile_went(s, real.sendfile(out, in, offset, n), false);
 }
 
 static __attribute__((noinline)) ssize_t
@@ -363,8 +365,10 @@ sendfile_alone(int out, int in, off_t *offset, size_t n, struct stream *s)
 {
 	if (!entry_direct(0))
 		return sendfile_called(out, in, offset, n, s);
-	return sendfile_went(s, entry_result(enter6(SYS_sendfile, out, in, (long)offset,
-						    (long)n, 0, 0)));
+	return sendfile_went(s,
+			     entry_result(enter6(SYS_sendfile, out, in, (long)offset,
+						 (long)n, 0, 0)),
+			     true);
 }
 
 ssize_t

@@ -115,12 +115,10 @@ writer_alone(struct stream *s, size_t len)
 	return true;
 }
 
-/* All of it went, and self.tally is there. False: writer_sent() is due. */
+/* All of it went, and self.tally is there. False: writer_sent() is due. `alone`: self_is_alone(). */
 static inline __attribute__((always_inline)) bool
-writer_went_quick(struct stream *s, size_t len)
+writer_went_quick(struct stream *s, size_t len, bool alone)
 {
-	bool alone = self_is_alone();
-
 	if (!(__builtin_expect(alone, 1) ? count_native_quick(s, SENT, len, true)
 					 : count_native_quick(s, SENT, len, false)))
 		return false;
