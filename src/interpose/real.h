@@ -16,8 +16,8 @@
  * cannot sleep for a thread that another might cancel, they enter the kernel themselves. It is the
  * same system call; what it saves is a return. Where the kernel's own returns are made safe
  * (Linux, hw-vuln/srso.rst), the processor predicts those after a system call wrongly, and
- * each is some 10 ns: a function that only calls libc's and returns cost nginx 0.7 % of its
- * CPU, this whole library 0.9 %, and without that return 0.2 %.
+ * each is some 10 ns: functions that only call libc's and return cost nginx 0.7 % of its CPU,
+ * this whole library 0.8 to 0.9 % with those returns and 0.5 % without.
  * Threads: any. Signals: safe once bound. */
 #include <aio.h>
 #include <dirent.h>
