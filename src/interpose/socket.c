@@ -186,6 +186,7 @@ setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 	bool often = level == IPPROTO_TCP && (name == TCP_NODELAY || name == TCP_CORK);
 	long r;
 
+	/* None that sleeps, so it may be made here among threads, too. */
 	if (!often || process->nr_owing || !entry_direct(MSG_DONTWAIT))
 		return setsockopt_slow(fd, level, name, value, len);
 	r = enter6(SYS_setsockopt, fd, level, name, (long)value, len, 0);
