@@ -228,6 +228,8 @@ fcntl_do(int fd, int cmd, long arg)
 	case F_SETFD:
 		return set_descriptor_flags(fd, arg);
 	}
+	if (cmd == F_SETFL && !(arg & O_NONBLOCK))
+		stream_nonblock_ends(fd);
 	r = real.fcntl(fd, cmd, arg);
 	if (cmd == F_SETFL && !r)
 		stream_nonblock(fd, arg & O_NONBLOCK);
@@ -295,6 +297,8 @@ ioctl(int fd, ioctl_request request, ...)
 	if (request == SIOCATMARK)
 		stream_bypass_reads(fd, BYPASS_URGENT);
 	life_quiesce(fd, FLUSH_ORDER);
+	if (request == FIONBIO)
+		stream_nonblock_ends(fd);
 	r = real.ioctl(fd, request, arg);
 	if (r >= 0)
 		ioctl_done(fd, request, arg);

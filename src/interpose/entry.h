@@ -22,6 +22,7 @@
 #include "stream/keeper.h"
 #include "stream/life.h"
 #include "stream/section.h"
+#include "stream/share.h"
 #include "stream/stall.h"
 #include "stream/stream.h"
 #include "stream/turn.h"
@@ -69,13 +70,19 @@ entry_raw(ssize_t r)
 }
 
 /* May a quick way enter the kernel itself (interpose/real.h)? Whoever is the only thread is cancelled by
- * nobody while it sleeps; other threads need MSG_DONTWAIT in this very call: that a stream does not block is
- * only remembered, and what it was copied to may have changed it. */
+ * nobody while it sleeps; */
 static inline __attribute__((always_inline)) bool
-entry_direct(int flags)
+entry_direct_alone(void)
+{
+	return __builtin_expect(quick(real_direct), 1) && self_is_alone();
+}
+
+/* among threads, who is certain not to sleep. */
+static inline __attribute__((always_inline)) bool
+entry_direct_among(const struct stream *s, int flags)
 {
 	return __builtin_expect(quick(real_direct), 1) &&
-	       (flags & MSG_DONTWAIT || self_is_alone());
+	       (flags & MSG_DONTWAIT || stream_surely_never_blocks(s));
 }
 
 /* False: not set up yet, switched off for good, or a vfork child on our memory: make the

@@ -71,18 +71,23 @@ end(struct stream *s, int fd, enum reading reading, size_t n, int flags, ssize_t
 }
 
 static __attribute__((noinline)) ssize_t
-plain_unmoved(struct stream *s, size_t n, ssize_t r)
+plain_failed(struct stream *s, size_t n, ssize_t r)
 {
-	if (r < 0 && errno == EAGAIN) {
-		reader_plain_refused(s);
-		return r;
-	}
 	/* Where stream_last() took another number for this one, this one is open. */
-	return end(s, stream_fd(s), READ_NATIVE, n, 0, entry_raw(r));
+	return end(s, stream_fd(s), READ_NATIVE, n, 0, r);
 }
 
-/* The end of a plain read: r is its result, errno set. In a function of its own with the call, so that
- * what decided has nothing to keep on the stack. */
+static __attribute__((noinline)) ssize_t
+plain_unmoved(struct stream *s, size_t n, ssize_t r)
+{
+	if (r != -EAGAIN)
+		return plain_failed(s, n, r);
+	reader_plain_refused(s);
+	return entry_fail(EAGAIN);
+}
+
+/* The end of a plain read: `r` is a count or -errno. In a function of its own with the call, so that what
+ * decided has nothing to keep on the stack; and what fails in another one, so that this has not, either. */
 static inline __attribute__((always_inline)) ssize_t
 plain_end(struct stream *s, size_t n, ssize_t r, bool alone)
 {
@@ -113,18 +118,25 @@ read_slow(int fd, void *buf, size_t n)
 }
 
 static __attribute__((noinline)) ssize_t
+read_called(int fd, void *buf, size_t n, struct stream *s)
+{
+	return plain_end(s, n, entry_raw(real.read(fd, buf, n)), false);
+}
+
+static __attribute__((noinline)) ssize_t
 read_among(int fd, void *buf, size_t n, struct stream *s)
 {
-	return plain_end(s, n, real.read(fd, buf, n), false);
+	if (!entry_direct_among(s, 0))
+		return read_called(fd, buf, n, s);
+	return plain_end(s, n, enter3(SYS_read, fd, (long)buf, (long)n), false);
 }
 
 static __attribute__((noinline)) ssize_t
 read_alone(int fd, void *buf, size_t n, struct stream *s)
 {
-	if (!entry_direct(MSG_DONTWAIT)) /* we are alone: that has been asked */
-		return read_among(fd, buf, n, s);
-	return plain_end(s, n, entry_result(enter3(SYS_read, fd, (long)buf, (long)n)),
-			 true);
+	if (!quick(real_direct)) /* we are alone: that has been asked */
+		return read_called(fd, buf, n, s);
+	return plain_end(s, n, enter3(SYS_read, fd, (long)buf, (long)n), true);
 }
 
 static __attribute__((noinline)) ssize_t
@@ -219,20 +231,19 @@ recvfrom_slow(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
 static __attribute__((noinline)) ssize_t
 recv_called(int fd, void *buf, size_t n, int flags, struct stream *s)
 {
-	return plain_end(s, n, real.recv(fd, buf, n, flags), false);
+	return plain_end(s, n, entry_raw(real.recv(fd, buf, n, flags)), false);
 }
 
 static inline __attribute__((always_inline)) ssize_t
 recv_here(int fd, void *buf, size_t n, int flags)
 {
-	return entry_result(
-		enter6(SYS_recvfrom, fd, (long)buf, (long)n, (unsigned)flags, 0, 0));
+	return enter6(SYS_recvfrom, fd, (long)buf, (long)n, (unsigned)flags, 0, 0);
 }
 
 static __attribute__((noinline)) ssize_t
 recv_alone(int fd, void *buf, size_t n, int flags, struct stream *s)
 {
-	if (!entry_direct(MSG_DONTWAIT)) /* we are alone: that has been asked */
+	if (!quick(real_direct)) /* we are alone: that has been asked */
 		return recv_called(fd, buf, n, flags, s);
 	return plain_end(s, n, recv_here(fd, buf, n, flags), true);
 }
@@ -240,7 +251,7 @@ recv_alone(int fd, void *buf, size_t n, int flags, struct stream *s)
 static __attribute__((noinline)) ssize_t
 recv_among(int fd, void *buf, size_t n, int flags, struct stream *s)
 {
-	if (!entry_direct(flags))
+	if (!entry_direct_among(s, flags))
 		return recv_called(fd, buf, n, flags, s);
 	return plain_end(s, n, recv_here(fd, buf, n, flags), false);
 }

@@ -206,10 +206,10 @@ lies_in(const struct dl_phdr_info *info, const ElfW(Phdr) * part, const void *p)
 static int
 look_for_libc(struct dl_phdr_info *info, size_t size, void *unused)
 {
-	const void *quick[] = { (void *)real.read,      (void *)real.recv,
-				(void *)real.write,     (void *)real.send,
-				(void *)real.writev,    (void *)real.sendfile,
-				(void *)real.setsockopt };
+	const void *quick[] = { (void *)real.read,       (void *)real.recv,
+				(void *)real.write,      (void *)real.send,
+				(void *)real.writev,     (void *)real.sendfile,
+				(void *)real.setsockopt, (void *)real.sendmsg };
 	const ElfW(Phdr) *part = info->dlpi_phdr, *end = part + info->dlpi_phnum;
 	bool all = ENTER_INLINE && !entry_cancels;
 

@@ -144,7 +144,7 @@ flock(int fd, int operation)
 
 /* Interpreters pass their global lock through condition variables and semaphores, between
  * the writes of one reply too: so these are not like the other sleeps (stream/turn.h). */
-static __attribute__((noinline)) void
+static void
 sleep_cond_owing(void)
 {
 	real_ready();
@@ -152,18 +152,22 @@ sleep_cond_owing(void)
 	wait_cond();
 }
 
-static inline void
-sleep_cond(void)
+static inline bool
+sleep_cond_free(void)
 {
-	if (!entry_wait_free(false) || entry_interrupted())
-		sleep_cond_owing();
+	return entry_wait_free(false) && !entry_interrupted();
 }
 
 #define SLEEP_COND(name, parameters, arguments) \
+	static __attribute__((noinline)) int name##_owing parameters \
+	{ \
+		sleep_cond_owing(); \
+		return real.name arguments; \
+	} \
 	int name parameters \
 	{ \
-		sleep_cond(); \
-		return real.name arguments; \
+		return sleep_cond_free() ? real.name arguments \
+					 : name##_owing arguments; \
 	}
 
 /* clang-format off */

@@ -187,7 +187,7 @@ setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 	long r;
 
 	/* None that sleeps, so it may be made here among threads, too. */
-	if (!often || process->nr_owing || !entry_direct(MSG_DONTWAIT))
+	if (!often || process->nr_owing || !quick(real_direct))
 		return setsockopt_slow(fd, level, name, value, len);
 	r = enter6(SYS_setsockopt, fd, level, name, (long)value, len, 0);
 	stream_push_options_set();

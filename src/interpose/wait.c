@@ -314,7 +314,7 @@ epoll_pwait2(int ep, struct epoll_event *events, int max,
 	return r;
 }
 
-static int
+static inline int
 epoll_ctl_native(int ep, int op, int fd, struct epoll_event *event)
 {
 	int r = real.epoll_ctl(ep, op, fd, event);
@@ -324,18 +324,24 @@ epoll_ctl_native(int ep, int op, int fd, struct epoll_event *event)
 	return r;
 }
 
-int
-epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
+static __attribute__((noinline)) int
+epoll_ctl_slow(int ep, int op, int fd, struct epoll_event *event)
 {
 	struct interest_call call;
 	int r;
 
 	real_ready();
-	if (!relaxed(interest_any))
-		return epoll_ctl_native(ep, op, fd, event);
 	if (interest_ctl(ep, op, fd, entry_nowhere(event) ? NULL : event, &call, &r))
 		return (int)entry_result(r);
 	r = epoll_ctl_native(ep, op, fd, event);
 	interest_done(op, fd, event, &call, (int)entry_raw(r));
 	return r;
+}
+
+int
+epoll_ctl(int ep, int op, int fd, struct epoll_event *event)
+{
+	if (__builtin_expect(!real_bound, 0) || relaxed(interest_any))
+		return epoll_ctl_slow(ep, op, fd, event);
+	return epoll_ctl_native(ep, op, fd, event);
 }

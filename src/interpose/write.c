@@ -17,20 +17,32 @@ sent(struct stream *s, size_t len, ssize_t r)
 	return r;
 }
 
+/* Both report one that was let go by writer_alone(), or the like. Libc's own call, errno set: */
 static __attribute__((noinline)) ssize_t
-not_quick(struct stream *s, size_t len, ssize_t r)
+called(struct stream *s, size_t len, ssize_t r)
 {
+	if (r == (ssize_t)len && writer_went_quick(s, len, self_is_alone()))
+		return r;
 	self.call_start_ns = 0;
 	return sent(s, len, r);
 }
 
-/* Reports one that was let go by writer_alone(), or the like. `alone`: this is known to be the only thread. */
+static __attribute__((noinline)) ssize_t
+not_quick(struct stream *s, size_t len, ssize_t r)
+{
+	self.call_start_ns = 0;
+	writer_sent(s, len, r);
+	return entry_result(r);
+}
+
+/* and one made here: `r` is a count or -errno. `alone`: self_is_alone(). In a function of its own with the call,
+ * so that what decided has nothing to keep on the stack; and what is not quick in another one, so that this has
+ * not, either. */
 static inline __attribute__((always_inline)) ssize_t
 went(struct stream *s, size_t len, ssize_t r, bool alone)
 {
 	hot_known(len > 0);
-	if (__builtin_expect(r == (ssize_t)len, 1) &&
-	    writer_went_quick(s, len, alone || self_is_alone()))
+	if (__builtin_expect(r == (ssize_t)len, 1) && writer_went_quick(s, len, alone))
 		return r;
 	return not_quick(s, len, r);
 }
@@ -55,15 +67,23 @@ write_slow(int fd, const void *buf, size_t n)
 static __attribute__((noinline)) ssize_t
 write_called(int fd, const void *buf, size_t n, struct stream *s)
 {
-	return went(s, n, real.write(fd, buf, n), false);
+	return called(s, n, real.write(fd, buf, n));
+}
+
+static __attribute__((noinline)) ssize_t
+write_among(int fd, const void *buf, size_t n, struct stream *s)
+{
+	if (!entry_direct_among(s, 0))
+		return write_called(fd, buf, n, s);
+	return went(s, n, enter3(SYS_write, fd, (long)buf, (long)n), false);
 }
 
 static __attribute__((noinline)) ssize_t
 write_alone(int fd, const void *buf, size_t n, struct stream *s)
 {
-	if (!entry_direct(0))
+	if (!quick(real_direct)) /* we are alone: that has been asked */
 		return write_called(fd, buf, n, s);
-	return went(s, n, entry_result(enter3(SYS_write, fd, (long)buf, (long)n)), true);
+	return went(s, n, enter3(SYS_write, fd, (long)buf, (long)n), true);
 }
 
 static __attribute__((noinline)) ssize_t
@@ -84,7 +104,7 @@ write_native(int fd, const void *buf, size_t n)
 		s = stream_quick(fd);
 	if (!s || !n || !writer_alone(s, n))
 		return write_slow(fd, buf, n);
-	return write_alone(fd, buf, n, s);
+	return self_is_alone() ? write_alone(fd, buf, n, s) : write_among(fd, buf, n, s);
 }
 
 ssize_t
@@ -126,18 +146,17 @@ send_slow(int fd, const void *buf, size_t n, int flags)
 static __attribute__((noinline)) ssize_t
 send_called(int fd, const void *buf, size_t n, int flags, struct stream *s)
 {
-	return went(s, n, real.send(fd, buf, n, flags), false);
+	return called(s, n, real.send(fd, buf, n, flags));
 }
 
 static __attribute__((noinline)) ssize_t
 send_alone(int fd, const void *buf, size_t n, int flags, struct stream *s)
 {
-	if (!entry_direct(flags))
+	if (!entry_direct_alone() && !entry_direct_among(s, flags))
 		return send_called(fd, buf, n, flags, s);
 	return went(s, n,
-		    entry_result(enter6(SYS_sendto, fd, (long)buf, (long)n,
-					(unsigned)flags, 0, 0)),
-		    false);
+		    enter6(SYS_sendto, fd, (long)buf, (long)n, (unsigned)flags, 0, 0),
+		    self_is_alone());
 }
 
 static __attribute__((noinline)) ssize_t
@@ -200,16 +219,16 @@ writev_slow(int fd, const struct iovec *iov, int nr)
 static __attribute__((noinline)) ssize_t
 writev_called(int fd, const struct iovec *iov, int nr, size_t total, struct stream *s)
 {
-	return went(s, total, real.writev(fd, iov, nr), false);
+	return called(s, total, real.writev(fd, iov, nr));
 }
 
 static __attribute__((noinline)) ssize_t
 writev_alone(int fd, const struct iovec *iov, int nr, size_t total, struct stream *s)
 {
-	if (!entry_direct(0))
+	if (!entry_direct_alone() && !entry_direct_among(s, 0))
 		return writev_called(fd, iov, nr, total, s);
-	return went(s, total,
-		    entry_result(enter3(SYS_writev, fd, (long)iov, (unsigned)nr)), true);
+	return went(s, total, enter3(SYS_writev, fd, (long)iov, (unsigned)nr),
+		    self_is_alone());
 }
 
 ssize_t
@@ -262,10 +281,23 @@ sendmsg_slow(int fd, const struct msghdr *msg, int flags)
 }
 
 static __attribute__((noinline)) ssize_t
+sendmsg_called(int fd, const struct msghdr *msg, int flags, size_t total,
+	       struct stream *s)
+{
+	return called(s, total, real.sendmsg(fd, msg, flags));
+}
+
+/* Else libc has more to do than to enter the kernel: its header has padding where the kernel's has none. */
+enum { KERNELS_HEADER = sizeof(((struct msghdr *)NULL)->msg_iovlen) == sizeof(size_t) };
+
+static __attribute__((noinline)) ssize_t
 sendmsg_alone(int fd, const struct msghdr *msg, int flags, size_t total,
 	      struct stream *s)
 {
-	return went(s, total, real.sendmsg(fd, msg, flags), false);
+	if (!KERNELS_HEADER || (!entry_direct_alone() && !entry_direct_among(s, flags)))
+		return sendmsg_called(fd, msg, flags, total, s);
+	return went(s, total, enter3(SYS_sendmsg, fd, (long)msg, (unsigned)flags),
+		    self_is_alone());
 }
 
 ssize_t
@@ -345,30 +377,25 @@ sendfile_slow(int out, int in, off_t *offset, size_t n)
 	return copied(stream_at(out), real.sendfile(out, in, offset, n));
 }
 
-static inline __attribute__((always_inline)) ssize_t
-sendfile_went(struct stream *s, ssize_t r, bool alone)
-{
-	if (__builtin_expect(r <= 0, 0))
-		return not_quick(s, 0, r);
-	self.wrote = true;
-	return went(s, (size_t)r, r, alone);
-}
-
 static __attribute__((noinline)) ssize_t
 sendfile_called(int out, int in, off_t *offset, size_t n, struct stream *s)
 {
-	return sendfile_went(s, real.sendfile(out, in, offset, n), false);
+	self.call_start_ns = 0;
+	return copied(s, real.sendfile(out, in, offset, n));
 }
 
 static __attribute__((noinline)) ssize_t
 sendfile_alone(int out, int in, off_t *offset, size_t n, struct stream *s)
 {
-	if (!entry_direct(0))
+	long r;
+
+	if (!entry_direct_alone())
 		return sendfile_called(out, in, offset, n, s);
-	return sendfile_went(s,
-			     entry_result(enter6(SYS_sendfile, out, in, (long)offset,
-						 (long)n, 0, 0)),
-			     true);
+	r = enter6(SYS_sendfile, out, in, (long)offset, (long)n, 0, 0);
+	if (__builtin_expect(r <= 0, 0))
+		return not_quick(s, 0, r);
+	self.wrote = true;
+	return went(s, (size_t)r, r, true);
 }
 
 ssize_t

@@ -165,6 +165,13 @@ stream_nonblock(int fd, bool on)
 }
 
 void
+stream_nonblock_ends(int fd)
+{
+	stream_option(fd, OPTION_BLOCK_KNOWN, false);
+	stream_option(fd, OPTION_NONBLOCK, false);
+}
+
+void
 stream_room_changed(int fd)
 {
 	struct stream *s = stream_known(fd);

@@ -137,10 +137,9 @@ static inline __attribute__((always_inline)) ssize_t
 reader_plain_end(struct stream *s, size_t n, size_t went, bool alone)
 {
 	reader_one_less(s, alone);
-	if (__builtin_expect(went == n && n < s->small, 0) ||
-	    !count_native_quick(s, RECEIVED, went, alone))
+	if (!count_native_quick(s, RECEIVED, went, alone))
 		return reader_moved(s, n, went);
-	quick_set(s->filled, 0);
+	quick_set(s->filled, went == n && n < s->small);
 	evidence_read(s);
 	return (ssize_t)went;
 }

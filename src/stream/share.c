@@ -21,15 +21,16 @@ struct heir {
 };
 
 /* All of this in ordinary memory. A stream that was made before the last fork asks. */
-static uint32_t nr_forks = 1, nr_spawns;
+union share_copies share_copies = { .forks = 1 };
 static uint32_t nr_walks;                 /* 0: there is no entry */
 static struct heir *heir_leaf[NR_LEAVES]; /* A: made when first needed, never freed */
 
 void
 share_begin(struct stream *s)
 {
-	relaxed_set(s->epoch, relaxed(nr_forks));
-	stream_cold(s)->spawn_epoch = __atomic_load_n(&nr_spawns, __ATOMIC_RELAXED);
+	relaxed_set(s->epoch, relaxed(share_copies.forks));
+	stream_cold(s)->spawn_epoch =
+		__atomic_load_n(&share_copies.spawns, __ATOMIC_RELAXED);
 }
 
 static bool
@@ -37,13 +38,13 @@ spawned(const struct stream *s)
 {
 	return !(relaxed(s->options) & OPTION_CLOEXEC) &&
 	       stream_cold(s)->spawn_epoch !=
-		       __atomic_load_n(&nr_spawns, __ATOMIC_RELAXED);
+		       __atomic_load_n(&share_copies.spawns, __ATOMIC_RELAXED);
 }
 
 bool
 stream_private(const struct stream *s)
 {
-	return relaxed(s->epoch) == relaxed(nr_forks) && !spawned(s);
+	return relaxed(s->epoch) == relaxed(share_copies.forks) && !spawned(s);
 }
 
 /* ---- what a child is to know ---- */
@@ -214,7 +215,7 @@ share_unseen(void)
 void
 share_spawned(void)
 {
-	__atomic_fetch_add(&nr_spawns, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&share_copies.spawns, 1, __ATOMIC_RELAXED);
 	each_heir(pass_inheritable, NULL);
 }
 
@@ -273,9 +274,9 @@ share_ask(struct stream *s)
 	uint32_t forks;
 
 	if (region_get() && region_has_forked_unseen())
-		__atomic_fetch_add(&nr_forks, 1, __ATOMIC_RELEASE);
+		__atomic_fetch_add(&share_copies.forks, 1, __ATOMIC_RELEASE);
 	/* Before the count: a fork that begins now counts one more before it adds to this. */
-	forks = __atomic_load_n(&nr_forks, __ATOMIC_ACQUIRE);
+	forks = __atomic_load_n(&share_copies.forks, __ATOMIC_ACQUIRE);
 	if (relaxed(s->epoch) == SHARED_EPOCH || spawned(s))
 		return SHARED_FOR_GOOD;
 	return relaxed(s->epoch) == forks ? PRIVATE : ask_holders(s, forks);
@@ -300,7 +301,7 @@ share_inherited(struct stream *s, enum role *role)
 	pair_inherited(s, heir->other);
 	if (__atomic_load_n(&heir->cloexec, __ATOMIC_RELAXED))
 		relaxed_set(s->options, relaxed(s->options) | OPTION_CLOEXEC);
-	relaxed_set(s->epoch, relaxed(nr_forks) - 1);
+	relaxed_set(s->epoch, relaxed(share_copies.forks) - 1);
 	return true;
 }
 
@@ -393,5 +394,5 @@ share_forked(uint32_t born, uint32_t walk)
 		walk_streams(born, walk);
 		unlock_heirs(locked);
 	}
-	__atomic_fetch_add(&nr_forks, 1, __ATOMIC_RELEASE);
+	__atomic_fetch_add(&share_copies.forks, 1, __ATOMIC_RELEASE);
 }

@@ -18,11 +18,28 @@
 
 enum sharing { PRIVATE, SHARED, SHARED_FOR_GOOD };
 
+/* How often this process was copied. */
+extern union share_copies {
+	struct {
+		uint32_t forks; /* A: and one more: the epoch of who has been asked since */
+		uint32_t spawns; /* A: of those that inherit what is not close-on-exec */
+	};
+	uint64_t both;
+} share_copies HIDDEN;
+
 /* A number begins: nobody else has it. */
 void share_begin(struct stream *s);
 
 /* As far as is known without asking. */
 bool stream_private(const struct stream *s);
+
+/* It does not block, and nobody who would not be seen can change that: no other process has it, nor has it a
+ * duplicate. Where somebody was spawned that is not known without asking: false. */
+static inline bool
+stream_surely_never_blocks(const struct stream *s)
+{
+	return stream_never_blocks(s) && quick(s->epoch) == quick(share_copies.both);
+}
 
 /* Asks, if a fork has been since the last time. No lock held: may do system calls. */
 enum sharing share_ask(struct stream *s);

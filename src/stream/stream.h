@@ -342,6 +342,8 @@ stream_push_options_set(void)
 
 void stream_ask_push(struct stream *s);
 void stream_nonblock(int fd, bool on);
+/* O_NONBLOCK may be about to be cleared: from here on nobody relies on it. */
+void stream_nonblock_ends(int fd);
 void stream_room_changed(int fd); /* SO_SNDBUF */
 bool stream_may_block(int fd); /* the same of any number: a listener, a bare socket */
 

@@ -2,17 +2,22 @@
 #include "actor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Records of eight bytes: a writer's letter, six digits, ';'. */
@@ -263,6 +268,81 @@ signal_cancels_looker(int fd, char **args)
 	return cancels_alone(fd, look_alone);
 }
 
+/* Reads that do not wait, made as quickly as can be; then one that does, for O_NONBLOCK is gone. */
+static void *
+look_then_sleep(void *nothing)
+{
+	char bytes[8192];
+
+	(void)nothing;
+	for (int i = 0; i < 100; i++)
+		while (read(stream, bytes, sizeof bytes) > 0)
+			;
+	atomic_store(&progress, 1);
+	while (atomic_load(&progress) != 2)
+		;
+	return (void *)(intptr_t)read(stream, bytes, sizeof bytes);
+}
+
+static void
+clear_nonblock(int fd)
+{
+	fcntl(fd, F_SETFL, 0);
+}
+
+static int
+signal_clears(int fd, char **args)
+{
+	(void)fd;
+	clear_nonblock(atoi(args[0]));
+	return 0;
+}
+
+/* By whom: this process, a copy of the number, or another process that has the socket. */
+static void
+clear_by(const char *whom, int fd)
+{
+	char number[16];
+	char *child[] = { actor_path, actor_kind, actor_address, "clears", number, NULL };
+	pid_t pid = -1;
+	int on = 0;
+
+	snprintf(number, sizeof number, "%d", fd);
+	if (!strcmp(whom, "fcntl"))
+		clear_nonblock(fd);
+	else if (!strcmp(whom, "ioctl"))
+		ioctl(fd, FIONBIO, &on);
+	else if (!strcmp(whom, "dup"))
+		clear_nonblock(dup(fd));
+	else if (!strcmp(whom, "fork") && !(pid = fork())) {
+		clear_nonblock(fd);
+		_exit(0);
+	} else if (!strcmp(whom, "spawn"))
+		posix_spawn(&pid, actor_path, NULL, NULL, child, environ);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+}
+
+static int
+signal_cancels_cleared(int fd, char **args)
+{
+	pthread_t thread;
+	void *value;
+
+	stream = fd;
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	pthread_create(&thread, NULL, look_then_sleep, NULL);
+	while (!atomic_load(&progress))
+		;
+	clear_by(args[0], fd);
+	atomic_store(&progress, 2);
+	usleep(20000);
+	pthread_cancel(thread);
+	pthread_join(thread, &value);
+	say("cancelled %d", value == PTHREAD_CANCELED);
+	return 0;
+}
+
 static void *
 write_records(void *who)
 {
@@ -398,6 +478,8 @@ const struct command signal_commands[] = {
 	{ "cancels-read", signal_cancels_read, TURN },
 	{ "cancels-sleeper", signal_cancels_sleeper, STREAM },
 	{ "cancels-looker", signal_cancels_looker, STREAM },
+	{ "cancels-cleared", signal_cancels_cleared, STREAM },
+	{ "clears", signal_clears, NOTHING },
 	{ "threads", signal_threads, TURN },
 	{ "stopped", signal_stopped, TURN },
 	{ 0 },

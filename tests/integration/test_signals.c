@@ -239,6 +239,16 @@ static const struct scenario scenarios[] = {
 	  "cancelled 1\n", .queue = 3 },
 	{ "a_reader_is_cancelled_that_looks_again_and_again", "cancels-looker", "",
 	  "cancelled 1\n", .queue = 3 },
+	{ "a_reader_is_cancelled_that_sleeps_after_fcntl", "cancels-cleared fcntl", "",
+	  "cancelled 1\n", .queue = 3 },
+	{ "a_reader_is_cancelled_that_sleeps_after_ioctl", "cancels-cleared ioctl", "",
+	  "cancelled 1\n", .queue = 3 },
+	{ "a_reader_is_cancelled_that_sleeps_by_a_duplicate", "cancels-cleared dup", "",
+	  "cancelled 1\n", .queue = 3 },
+	{ "a_reader_is_cancelled_that_sleeps_by_a_child", "cancels-cleared fork", "",
+	  "cancelled 1\n", .queue = 3 },
+	{ "a_reader_is_cancelled_that_sleeps_by_a_spawned", "cancels-cleared spawn", "",
+	  "cancelled 1\n", .queue = 3 },
 };
 
 #define CASE(name) cmocka_unit_test_teardown(name, harness_clean)
