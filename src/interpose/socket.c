@@ -1,6 +1,7 @@
 /* interpose/socket: where streams begin, and what changes their options. */
 #include "interpose/descriptor.h"
 #include "interpose/entry.h"
+#include "stream/evidence.h"
 #include "stream/flush.h"
 #include "stream/options.h"
 #include "stream/pair.h"
@@ -153,6 +154,8 @@ remember_option(int fd, int level, int name, const int *value)
 		stream_room_changed(fd);
 	if (level != IPPROTO_TCP)
 		return;
+	if (name == TCP_NODELAY && !*value)
+		evidence_delays(fd);
 	if (name == TCP_NODELAY || name == TCP_CORK)
 		stream_push_options_set();
 	else if (name == TCP_NOTSENT_LOWAT)
@@ -191,6 +194,8 @@ setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 		return setsockopt_slow(fd, level, name, value, len);
 	r = enter6(SYS_setsockopt, fd, level, name, (long)value, len, 0);
 	stream_push_options_set();
+	if (r == 0 && name == TCP_NODELAY && !*(const int *)value)
+		evidence_delays(fd);
 	return (int)entry_result(r);
 }
 

@@ -17,7 +17,7 @@ sent(struct stream *s, size_t len, ssize_t r)
 	return r;
 }
 
-/* Both report one that was let go by writer_alone(), or the like. Libc's own call, errno set: */
+/* Both report one that was let go by writer_goes(), or the like. Libc's own call, errno set: */
 static __attribute__((noinline)) ssize_t
 called(struct stream *s, size_t len, ssize_t r)
 {
@@ -102,7 +102,7 @@ write_native(int fd, const void *buf, size_t n)
 		return write_plain(fd, buf, n);
 	if (!s)
 		s = stream_quick(fd);
-	if (!s || !n || !writer_alone(s, n))
+	if (!s || !n || !writer_goes(s, n))
 		return write_slow(fd, buf, n);
 	return self_is_alone() ? write_alone(fd, buf, n, s) : write_among(fd, buf, n, s);
 }
@@ -164,7 +164,7 @@ send_native(int fd, const void *buf, size_t n, int flags)
 {
 	struct stream *s = !n || flags & ~PLAIN_FLAGS ? NULL : stream_quick(fd);
 
-	if (s && writer_alone(s, n))
+	if (s && writer_goes(s, n))
 		return send_alone(fd, buf, n, flags, s);
 	return send_slow(fd, buf, n, flags);
 }
@@ -240,7 +240,7 @@ writev(int fd, const struct iovec *iov, int nr)
 	if (!s || nr <= 0 || nr > IOV_MAX)
 		return writev_slow(fd, iov, nr);
 	total = entry_total_native(iov, (size_t)nr);
-	if (!total || !writer_alone(s, total))
+	if (!total || !writer_goes(s, total))
 		return writev_slow(fd, iov, nr);
 	return writev_alone(fd, iov, nr, total, s);
 }
@@ -309,7 +309,7 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 	if (!s || flags & MSG_MORE || !plain_message(msg, flags))
 		return sendmsg_slow(fd, msg, flags);
 	total = entry_total_native(msg->msg_iov, msg->msg_iovlen);
-	if (!total || !writer_alone(s, total))
+	if (!total || !writer_goes(s, total))
 		return sendmsg_slow(fd, msg, flags);
 	return sendmsg_alone(fd, msg, flags, total, s);
 }

@@ -7,6 +7,11 @@
  * this turn; its last turns wrote more than once (a two-bit counter); a piece left since
  * bytes were last read; more input of it is borrowed and unread; the caller says MSG_MORE. All of it is guesses: a wrong one costs
  * time, never a byte, and races between threads are harmless.
+ *
+ * One case saves the server nothing: two writes a reply by a worker that is handed its work through a condition variable,
+ * with TCP_NODELAY, so that neither waits for the peer. Of slapd's twenty-two calls a search one is saved, 2,600 instructions
+ * come on top, and its CPU a reply stays native's. So once a reply was released at a condition variable there, one write
+ * before it in its turn is no evidence, until a third one comes (s->second).
  * Threads: any that passed self_enter(). Signals: safe. */
 #include "stream/section.h"
 #include "stream/turn.h"
@@ -17,7 +22,7 @@ evidence_learn(struct stream *s)
 {
 	uint8_t writes = relaxed(s->nr_writes), chatty = relaxed(s->chatty);
 
-	if (writes > 1 && chatty < 3)
+	if (writes > 1 && chatty < 3 && quick(s->second) != SECOND_GOES)
 		quick_set(s->chatty, chatty + 1);
 	else if (writes == 1 && chatty > 0)
 		quick_set(s->chatty, chatty - 1);
@@ -48,13 +53,19 @@ evidence_turn(struct stream *s)
 static inline bool
 evidence_of_more(const struct stream *s, int flags)
 {
-	return stream_held(s) || quick(s->nr_writes) || quick(s->left) ||
-	       quick(s->chatty) >= 2 || stream_borrowed(s) || flags & MSG_MORE;
+	bool written = quick(s->second) == SECOND_GOES
+			       ? quick(s->nr_writes) > 1
+			       : quick(s->nr_writes) || quick(s->left) ||
+					 quick(s->chatty) >= 2;
+
+	return stream_held(s) || written || stream_borrowed(s) || flags & MSG_MORE;
 }
 
 static inline void
 evidence_wrote(struct stream *s)
 {
+	if (quick(s->nr_writes) > 1 && quick(s->second) == SECOND_GOES)
+		quick_set(s->second, SECOND_HELD);
 	quick_set(s->nr_writes, quick(s->nr_writes) ? 2 : 1);
 	self.wrote = true;
 }
@@ -68,6 +79,27 @@ evidence_alone(struct stream *s)
 	quick_set(s->left, 1);
 	self.wrote = true;
 }
+
+/* True: this is the second of a turn, made natively, and there it goes. */
+static inline bool
+evidence_second(struct stream *s)
+{
+	const struct stream first = { .left = 1, .nr_writes = 1 };
+
+	if (quick(s->second) != SECOND_GOES || quick(s->lively) != first.lively ||
+	    quick(s->writing) != self.turning)
+		return false;
+	quick_set(s->nr_writes, 2);
+	self.wrote = true;
+	return true;
+}
+
+/* A reply is about to be released at a condition variable. True: from now on none like it is held. Asks once
+ * a stream. */
+bool evidence_released(struct stream *s);
+
+/* TCP_NODELAY was cleared: a second write would wait. */
+void evidence_delays(int fd);
 
 /* Bytes were read. Where the turn that this ends had one write at most, as those before it, there is
  * nothing to learn. */

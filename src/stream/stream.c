@@ -76,6 +76,7 @@ wipe(struct stream *s, enum state state)
 	relaxed_set(s->options, 0);
 	relaxed_set(s->nr_writes, 0);
 	relaxed_set(s->chatty, 0);
+	relaxed_set(s->second, SECOND_UNKNOWN);
 	relaxed_set(s->left, 0);
 	relaxed_set(s->err, 0);
 	relaxed_set(s->awaited, 0);

@@ -56,6 +56,13 @@ enum option {
 	OPTION_CLOEXEC = 128
 };
 
+/* What becomes of the second write of a turn (stream/evidence.h). */
+enum second {
+	SECOND_UNKNOWN, /* held, until a reply is released at a condition variable */
+	SECOND_GOES,    /* native; */
+	SECOND_HELD     /* held for good */
+};
+
 struct stream {
 	/* The write half, and what both halves share. */
 	uint64_t w;         /* L: lock holder << 42 | head << 21 | tail */
@@ -109,6 +116,7 @@ struct stream {
 	uint8_t proven; /* A: the kernel took the last write or flush whole: may hold */
 	uint8_t unborrowable; /* A: reads are left alone for good */
 	uint8_t role;         /* C: enum role */
+	uint8_t second;       /* A: enum second */
 	uint32_t open; /* L: stream_open() of its number while the state is STATE_OPEN, else 0 */
 	uint32_t uncut[2]; /* C: by direction: fewer bytes are no more than a chunk of its record; 0: it has
 			    * none */

@@ -1,6 +1,7 @@
 #include "stream/turn.h"
 #include "base/config.h"
 #include "stream/borrow.h"
+#include "stream/evidence.h"
 #include "stream/flush.h"
 #include "stream/interest.h"
 #include "stream/keeper.h"
@@ -413,6 +414,17 @@ cond_keeps(void)
 	return true;
 }
 
+static void
+cond_releases(void)
+{
+	struct stream *s = held_by_us(self.awaited - 1);
+
+	/* Then the thread is not to write again before it reads, either. */
+	if (s && evidence_released(s))
+		self.cond_fd = 0;
+	turn_release();
+}
+
 void
 turn_cond(void)
 {
@@ -434,7 +446,7 @@ turn_cond(void)
 		self.cond_kept = keep;
 	}
 	if (self.awaited && !keep)
-		turn_release();
+		cond_releases();
 	if (turn_owes())
 		quiesce_others();
 	if (!keep)

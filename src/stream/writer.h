@@ -115,6 +115,21 @@ writer_alone(struct stream *s, size_t len)
 	return true;
 }
 
+/* As writer_alone(), for the second write of a turn where that is no evidence (stream/evidence.h). */
+static inline __attribute__((always_inline)) bool
+writer_second(struct stream *s, size_t len)
+{
+	return !(stream_word(s) | (uintptr_t)quick(s->borrow) | self.owing) &&
+	       (stream_never_blocks(s) || len <= quick(s->room)) && evidence_second(s);
+}
+
+/* Either: nothing is to decide. */
+static inline __attribute__((always_inline)) bool
+writer_goes(struct stream *s, size_t len)
+{
+	return writer_alone(s, len) || writer_second(s, len);
+}
+
 /* All of it went, and self.tally is there. False: writer_sent() is due. `alone`: self_is_alone(). */
 static inline __attribute__((always_inline)) bool
 writer_went_quick(struct stream *s, size_t len, bool alone)

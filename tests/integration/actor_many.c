@@ -3,6 +3,8 @@
 #include "actor.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -296,9 +298,67 @@ many_unknown(int fd, char **args)
 	return 0;
 }
 
+/* ---- a worker of a pool ---- */
+
+enum { NR_REPLIES = 20 };
+
+static pthread_mutex_t work_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t work = PTHREAD_COND_INITIALIZER;
+static int nr_work;
+
+static void *
+answer(void *stream)
+{
+	int fd = *(int *)stream;
+
+	pthread_mutex_lock(&work_mutex);
+	for (int i = 0; i < NR_REPLIES; i++) {
+		while (!nr_work)
+			pthread_cond_wait(&work, &work_mutex);
+		nr_work--;
+		put(fd, "head;");
+		put(fd, "body;");
+	}
+	pthread_mutex_unlock(&work_mutex);
+	return NULL;
+}
+
+static void
+set_nodelay(int fd, int on)
+{
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+/* worker plain, nodelay, or cleared after half of the replies: two writes each, by a thread that waits on a
+ * condition variable for the next. */
+static int
+many_worker(int fd, char **args)
+{
+	bool cleared = !strcmp(args[0], "cleared");
+	pthread_t thread;
+	char bytes[64];
+
+	set_nodelay(fd, cleared || !strcmp(args[0], "nodelay"));
+	pthread_create(&thread, NULL, answer, &fd);
+	for (int i = 0; i < NR_REPLIES; i++) {
+		if (read(fd, bytes, sizeof bytes) != 8)
+			result("read", -1);
+		if (cleared && i == NR_REPLIES / 2)
+			set_nodelay(fd, 0);
+		pthread_mutex_lock(&work_mutex);
+		nr_work++;
+		pthread_cond_signal(&work);
+		pthread_mutex_unlock(&work_mutex);
+	}
+	wait_for_harness();
+	pthread_join(thread, NULL);
+	return 0;
+}
+
 const struct command many_commands[] = {
 	{ "many", many_end, NOTHING },
 	{ "writing", many_writing, NOTHING },
 	{ "unknown-thread", many_unknown, TURN },
+	{ "worker", many_worker, STREAM },
 	{ 0 },
 };

@@ -157,6 +157,52 @@ a_thread_that_libc_does_not_know_is_one_more(void **state)
 	run_finish(&run);
 }
 
+/* One request at a time, each answered by a worker in two writes. Returns how many times bytes were held. */
+static double
+holds_of_worker(const char *how)
+{
+	const char *args[] = { how, NULL };
+	struct options options = {
+		.half = PRELOADED, .kind = TCP_ACCEPT, .command = "worker", .args = args
+	};
+	double holds = 0, bytes = 0;
+	struct run run;
+
+	run_start(&run, &options);
+	for (int i = 0; i < 20; i++) {
+		scenario_send_records(&run, i, 1);
+		assert_true(run_until_bytes(&run, 10 * (size_t)(i + 1), HANG_MS));
+		run_for(&run, 5); /* so that the worker waits again */
+	}
+	/* A snapshot may be as old as a second. */
+	for (int i = 0; i < HANG_MS / 100 && bytes < 200; i++) {
+		char *body = metrics_get(&run, "/metrics", HANG_MS);
+
+		assert_non_null(body);
+		bytes = metrics_sum(body, "weir_sent_bytes_total");
+		holds = metrics_sum(body, "weir_write_hold_seconds_count");
+		free(body);
+		run_for(&run, 100);
+	}
+	assert_true(bytes == 200);
+	run_wake(&run);
+	assert_true(run_until_over(&run, HANG_MS));
+	run_finish(&run);
+	return holds;
+}
+
+/* Two writes of a worker are left alone where neither waits for the peer; the first reply is held, for by that it
+ * is known. */
+static void
+two_writes_of_a_worker_are_held_where_they_would_wait(void **state)
+{
+	(void)state;
+	need_library();
+	assert_in_range(holds_of_worker("nodelay"), 0, 3);
+	assert_in_range(holds_of_worker("cleared"), 8, 13);
+	assert_in_range(holds_of_worker("plain"), 18, 20);
+}
+
 /* What must never be held: a chunk size of 0, a delay of 0, no pool, switched off. */
 static void
 settings_that_hold_nothing_hold_nothing(void **state)
@@ -199,6 +245,7 @@ static const struct CMUnitTest tests[] = {
 	CASE(small_writes_are_held_while_the_thread_computes),
 	CASE(held_writes_are_fewer_calls_to_the_kernel),
 	CASE(a_thread_that_libc_does_not_know_is_one_more),
+	CASE(two_writes_of_a_worker_are_held_where_they_would_wait),
 	CASE(settings_that_hold_nothing_hold_nothing),
 	CASE(each_direction_has_its_chunk_size),
 };

@@ -177,6 +177,121 @@ a_read_before_the_next_write_ends_the_exception(void **state)
 	assert_held(s, 0);
 }
 
+static int
+sends(const struct stream *s)
+{
+	const struct flow *flow = &s->rec->flow[SENT];
+
+	return (int)(flow->native_calls + flow->kernel_calls);
+}
+
+/* A worker of a pool: handed its work through a condition variable, it answers with so many writes. Returns how
+ * many sends that were. */
+static int
+reply_of_worker(struct stream *s, int writes)
+{
+	int sent = sends(s);
+
+	request(s);
+	for (int i = 0; i < writes; i++)
+		app_write(s, "a");
+	turn_cond();
+	assert_held(s, 0);
+	return sends(s) - sent;
+}
+
+static struct stream *
+accepted_with_nodelay(void)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	fake_option(&fake.fd[A], IPPROTO_TCP, TCP_NODELAY, 1);
+	stream_push_options_set();
+	return s;
+}
+
+static void
+two_writes_of_a_worker_are_left_alone_once_known(void **state)
+{
+	struct stream *s = accepted_with_nodelay();
+
+	(void)state;
+	s->chatty = 2;
+	assert_int_equal(reply_of_worker(s, 2), 1);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(reply_of_worker(s, 2), 2);
+	assert_int_equal(s->chatty, 0);
+	/* Nor are they decided on. */
+	request(s);
+	assert_true(writer_goes(s, 1));
+	assert_true(writer_goes(s, 1));
+	assert_false(writer_goes(s, 1));
+}
+
+static void
+a_third_write_of_a_worker_has_them_held_for_good(void **state)
+{
+	struct stream *s = accepted_with_nodelay();
+
+	(void)state;
+	assert_int_equal(reply_of_worker(s, 2), 2);
+	assert_int_equal(reply_of_worker(s, 5), 3);
+	reply_of_worker(s, 5);
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(reply_of_worker(s, 2), 1);
+}
+
+static void
+two_writes_that_would_wait_for_the_peer_are_held(void **state)
+{
+	struct stream *s = accepted(A, AF_INET), *local = accepted(B, AF_UNIX);
+
+	(void)state;
+	for (int i = 0; i < 10; i++) {
+		reply_of_worker(s, 2);
+		reply_of_worker(local, 2);
+	}
+	assert_int_equal(reply_of_worker(s, 2), 1);
+	assert_int_equal(reply_of_worker(local, 2), 1);
+}
+
+/* It is asked once, and may be cleared later. */
+static void
+a_worker_that_clears_nodelay_has_its_writes_held(void **state)
+{
+	struct stream *s = accepted_with_nodelay();
+
+	(void)state;
+	reply_of_worker(s, 2);
+	assert_int_equal(reply_of_worker(s, 2), 2);
+	fake_option(&fake.fd[A], IPPROTO_TCP, TCP_NODELAY, 0);
+	stream_push_options_set();
+	evidence_delays(A);
+	for (int i = 0; i < 3; i++)
+		reply_of_worker(s, 2);
+	assert_int_equal(reply_of_worker(s, 2), 1);
+}
+
+/* A thread that sleeps otherwise is no such worker. */
+static void
+two_writes_before_another_sleep_are_held(void **state)
+{
+	struct stream *s = accepted_with_nodelay();
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		request(s);
+		app_write(s, "a");
+		app_write(s, "b");
+		turn_flush();
+		turn_slept();
+	}
+	request(s);
+	app_write(s, "a");
+	assert_held(s, 1);
+	turn_flush();
+}
+
 /* Three writes with two such sleeps between them, and a third that ends the reply. True: that one kept it
  * back, and the keeper had to release it. */
 static bool
@@ -441,6 +556,11 @@ main(void)
 		T(what_the_thread_releases_by_itself_was_not_kept_in_vain),
 		T(many_that_were_right_pay_for_one_in_vain),
 		T(a_read_before_the_next_write_ends_the_exception),
+		T(two_writes_of_a_worker_are_left_alone_once_known),
+		T(a_third_write_of_a_worker_has_them_held_for_good),
+		T(two_writes_that_would_wait_for_the_peer_are_held),
+		T(a_worker_that_clears_nodelay_has_its_writes_held),
+		T(two_writes_before_another_sleep_are_held),
 		T(half_the_delay_is_overdue),
 		T(what_is_overdue_leaves_however_often_one_looks),
 		T(a_thread_that_owes_nothing_learns_it),
