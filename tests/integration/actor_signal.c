@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Records of eight bytes: a writer's letter, six digits, ';'. */
@@ -326,6 +327,7 @@ clear_by(const char *whom, int fd)
 static int
 signal_cancels_cleared(int fd, char **args)
 {
+	struct timespec until;
 	pthread_t thread;
 	void *value;
 
@@ -338,8 +340,10 @@ signal_cancels_cleared(int fd, char **args)
 	atomic_store(&progress, 2);
 	usleep(20000);
 	pthread_cancel(thread);
-	pthread_join(thread, &value);
-	say("cancelled %d", value == PTHREAD_CANCELED);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += 20;
+	say("cancelled %d",
+	    !pthread_timedjoin_np(thread, &value, &until) && value == PTHREAD_CANCELED);
 	return 0;
 }
 
