@@ -95,6 +95,14 @@ plain_end(struct stream *s, size_t n, ssize_t r, bool alone)
 					  : plain_unmoved(s, n, r);
 }
 
+/* The same of libc's own call, errno set. */
+static inline __attribute__((always_inline)) ssize_t
+plain_called(struct stream *s, size_t n, ssize_t r)
+{
+	return __builtin_expect(r > 0, 1) ? reader_plain_end(s, n, (size_t)r, false)
+					  : plain_unmoved(s, n, entry_raw(r));
+}
+
 /* All of a read() but the common cases. */
 static __attribute__((noinline)) ssize_t
 read_slow(int fd, void *buf, size_t n)
@@ -120,7 +128,7 @@ read_slow(int fd, void *buf, size_t n)
 static __attribute__((noinline)) ssize_t
 read_called(int fd, void *buf, size_t n, struct stream *s)
 {
-	return plain_end(s, n, entry_raw(real.read(fd, buf, n)), false);
+	return plain_called(s, n, real.read(fd, buf, n));
 }
 
 static __attribute__((noinline)) ssize_t
@@ -231,7 +239,7 @@ recvfrom_slow(int fd, void *buf, size_t n, int flags, struct sockaddr *addr,
 static __attribute__((noinline)) ssize_t
 recv_called(int fd, void *buf, size_t n, int flags, struct stream *s)
 {
-	return plain_end(s, n, entry_raw(real.recv(fd, buf, n, flags)), false);
+	return plain_called(s, n, real.recv(fd, buf, n, flags));
 }
 
 static inline __attribute__((always_inline)) ssize_t

@@ -182,21 +182,36 @@ setsockopt_slow(int fd, int level, int name, const void *value, socklen_t len)
 	return r;
 }
 
+static inline __attribute__((always_inline)) int
+push_option_here(int fd, int name, const void *value, socklen_t len)
+{
+	long r = enter6(SYS_setsockopt, fd, IPPROTO_TCP, name, (long)value, len, 0);
+
+	stream_push_options_set();
+	return (int)entry_result(r);
+}
+
+static __attribute__((noinline)) int
+nodelay_here(int fd, const int *value, socklen_t len)
+{
+	int r = push_option_here(fd, TCP_NODELAY, value, len);
+
+	if (r == 0 && !*value)
+		evidence_delays(fd);
+	return r;
+}
+
 int
 setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
 	/* What servers set for each reply. */
 	bool often = level == IPPROTO_TCP && (name == TCP_NODELAY || name == TCP_CORK);
-	long r;
 
 	/* None that sleeps, so it may be made here among threads, too. */
 	if (!often || process->nr_owing || !quick(real_direct))
 		return setsockopt_slow(fd, level, name, value, len);
-	r = enter6(SYS_setsockopt, fd, level, name, (long)value, len, 0);
-	stream_push_options_set();
-	if (r == 0 && name == TCP_NODELAY && !*(const int *)value)
-		evidence_delays(fd);
-	return (int)entry_result(r);
+	return name == TCP_NODELAY ? nodelay_here(fd, value, len)
+				   : push_option_here(fd, TCP_CORK, value, len);
 }
 
 int

@@ -18,7 +18,7 @@ sent(struct stream *s, size_t len, ssize_t r)
 }
 
 /* Both report one that was let go by writer_goes(), or the like. Libc's own call, errno set: */
-static __attribute__((noinline)) ssize_t
+static inline __attribute__((always_inline)) ssize_t
 called(struct stream *s, size_t len, ssize_t r)
 {
 	if (r == (ssize_t)len && writer_went_quick(s, len, self_is_alone()))

@@ -53,11 +53,10 @@ evidence_turn(struct stream *s)
 static inline bool
 evidence_of_more(const struct stream *s, int flags)
 {
-	bool written = quick(s->second) == SECOND_GOES
-			       ? quick(s->nr_writes) > 1
-			       : quick(s->nr_writes) || quick(s->left) ||
-					 quick(s->chatty) >= 2;
+	bool written = quick(s->nr_writes) || quick(s->left) || quick(s->chatty) >= 2;
 
+	if (quick(s->second) == SECOND_GOES)
+		written = quick(s->nr_writes) > 1;
 	return stream_held(s) || written || stream_borrowed(s) || flags & MSG_MORE;
 }
 
