@@ -28,8 +28,9 @@ learn(struct stream *s, uint32_t served)
 		backoff = MOST_BACKOFF;
 	relaxed_set(s->backoff, (uint16_t)backoff);
 	relaxed_set(s->skip, (uint16_t)backoff);
-	self.hot_read_fd =
-		-1; /* nothing to take for a while, so it is not even looked for */
+	/* There is nothing to take for a while, so it is not even looked for. */
+	if (self.hot_read == s)
+		self.hot_read_fd = -1;
 }
 
 void

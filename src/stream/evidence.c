@@ -1,5 +1,17 @@
 #include "stream/evidence.h"
 
+/* Did the application set TCP_NODELAY? Asked anew, for another process may have cleared it on the socket that
+ * this one was accepted from; and in a section, for a push has it set for the length of its flight. */
+static bool
+has_nodelay(struct stream *s)
+{
+	if (!(relaxed(s->options) & OPTION_TCP))
+		return false;
+	stream_cold(s)->option_sets = relaxed(process->nr_option_sets) - 1;
+	stream_ask_push(s);
+	return relaxed(s->options) & OPTION_NODELAY;
+}
+
 bool
 evidence_released(struct stream *s)
 {
@@ -7,13 +19,18 @@ evidence_released(struct stream *s)
 
 	if (relaxed(s->second) != SECOND_UNKNOWN)
 		return false;
-	if (relaxed(s->options) & OPTION_TCP) {
-		stream_ask_push(s);
-		goes = relaxed(s->options) & OPTION_NODELAY;
+	section_enter(s);
+	/* Else the number may be another stream by now. */
+	if (stream_held(s)) {
+		/* Said first, then asked: so who clears it meanwhile is heard. */
+		relaxed_set(s->second, SECOND_GOES);
+		goes = has_nodelay(s);
+		if (goes)
+			relaxed_set(s->chatty, 0);
+		else
+			relaxed_set(s->second, SECOND_HELD);
 	}
-	relaxed_set(s->second, goes ? SECOND_GOES : SECOND_HELD);
-	if (goes)
-		relaxed_set(s->chatty, 0);
+	section_leave(s);
 	return goes;
 }
 

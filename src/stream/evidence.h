@@ -11,7 +11,8 @@
  * One case saves the server nothing: two writes a reply by a worker that is handed its work through a condition variable,
  * with TCP_NODELAY, so that neither waits for the peer. Of slapd's twenty-two calls a search one is saved, 2,600 instructions
  * come on top, and its CPU a reply stays native's. So once a reply was released at a condition variable there, one write
- * before it in its turn is no evidence, until a third one comes (s->second).
+ * before it in its turn is no evidence, until a third one comes, or one after such a sleep in the middle of a reply, as
+ * where an interpreter hands its lock on (s->second).
  * Threads: any that passed self_enter(). Signals: safe. */
 #include "stream/section.h"
 #include "stream/turn.h"
@@ -34,6 +35,9 @@ static inline void
 evidence_turn(struct stream *s)
 {
 	if (quick(s->writing) != self.turning) {
+		/* It slept in the middle of a reply: no such worker. */
+		if (quick(s->left) && quick(s->second) == SECOND_GOES)
+			quick_set(s->second, SECOND_HELD);
 		if (quick(s->nr_writes))
 			evidence_learn(s);
 		quick_set(s->writing, self.turning);
@@ -83,7 +87,7 @@ evidence_alone(struct stream *s)
 static inline bool
 evidence_second(struct stream *s)
 {
-	const struct stream first = { .left = 1, .nr_writes = 1 };
+	static const struct stream first = { .left = 1, .nr_writes = 1 };
 
 	if (quick(s->second) != SECOND_GOES || quick(s->lively) != first.lively ||
 	    quick(s->writing) != self.turning)

@@ -10,7 +10,7 @@ enum { WAITING_FLAGS = MSG_WAITALL | MSG_OOB | MSG_ERRQUEUE };
 
 /* Threads that take turns at reading a stream gain nothing: each has to revoke the other's borrow.
  * So many reads are native after that. */
-enum { SHARED_BACKOFF = 4096 };
+enum { SHARED_BACKOFF = 256 };
 
 struct request {
 	const struct iovec *iov;

@@ -33,12 +33,14 @@ void share_begin(struct stream *s);
 /* As far as is known without asking. */
 bool stream_private(const struct stream *s);
 
-/* It does not block, and nobody who would not be seen can change that: no other process has it, nor has it a
- * duplicate. Where somebody was spawned that is not known without asking: false. */
+/* It does not block, and no other process or duplicate could change that unseen, nor is a copy being made just now.
+ * Where somebody was spawned that is not known without asking: false, for good. Only a thread that clears O_NONBLOCK
+ * between this and the call of the asking one is not heard. */
 static inline bool
 stream_surely_never_blocks(const struct stream *s)
 {
-	return stream_never_blocks(s) && quick(s->epoch) == quick(share_copies.both);
+	return stream_never_blocks(s) && quick(s->epoch) == quick(share_copies.both) &&
+	       !quick(process->gate);
 }
 
 /* Asks, if a fork has been since the last time. No lock held: may do system calls. */

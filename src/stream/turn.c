@@ -419,9 +419,11 @@ cond_releases(void)
 {
 	struct stream *s = held_by_us(self.awaited - 1);
 
-	/* Then the thread is not to write again before it reads, either. */
-	if (s && evidence_released(s))
+	/* Then this is no sleep after which it is to write on, either. */
+	if (s && evidence_released(s)) {
 		self.cond_fd = 0;
+		self.cond_streak = 0;
+	}
 	turn_release();
 }
 

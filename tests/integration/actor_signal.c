@@ -282,13 +282,15 @@ look_then_sleep(void *nothing)
 	atomic_store(&progress, 1);
 	while (atomic_load(&progress) != 2)
 		;
-	return (void *)(intptr_t)read(stream, bytes, sizeof bytes);
+	read(stream, bytes, sizeof bytes);
+	return NULL;
 }
 
 static void
 clear_nonblock(int fd)
 {
-	fcntl(fd, F_SETFL, 0);
+	if (fcntl(fd, F_SETFL, 0))
+		result("F_SETFL", -1);
 }
 
 static int
@@ -306,7 +308,7 @@ clear_by(const char *whom, int fd)
 	char number[16];
 	char *child[] = { actor_path, actor_kind, actor_address, "clears", number, NULL };
 	pid_t pid = -1;
-	int on = 0;
+	int on = 0, status = 0;
 
 	snprintf(number, sizeof number, "%d", fd);
 	if (!strcmp(whom, "fcntl"))
@@ -318,10 +320,13 @@ clear_by(const char *whom, int fd)
 	else if (!strcmp(whom, "fork") && !(pid = fork())) {
 		clear_nonblock(fd);
 		_exit(0);
-	} else if (!strcmp(whom, "spawn"))
-		posix_spawn(&pid, actor_path, NULL, NULL, child, environ);
+	} else if (!strcmp(whom, "spawn") &&
+		   posix_spawn(&pid, actor_path, NULL, NULL, child, environ))
+		result("posix_spawn", -1);
 	if (pid > 0)
-		waitpid(pid, NULL, 0);
+		waitpid(pid, &status, 0);
+	if (status)
+		result("child", status);
 }
 
 static int

@@ -272,6 +272,40 @@ a_worker_that_clears_nodelay_has_its_writes_held(void **state)
 	assert_int_equal(reply_of_worker(s, 2), 1);
 }
 
+/* The application's own is asked, not what was known of the listener; and again after a fork, for the child may
+ * clear it. */
+static void
+nodelay_is_asked_where_it_counts(void **state)
+{
+	struct stream *s = accepted_with_nodelay();
+
+	(void)state;
+	reply_of_worker(s, 2);
+	assert_int_equal(s->second, SECOND_GOES);
+	life_fork_begin();
+	fake_option(&fake.fd[A], IPPROTO_TCP, TCP_NODELAY, 0);
+	life_fork_parent(-1);
+	for (int i = 0; i < 3; i++)
+		reply_of_worker(s, 2);
+	assert_int_equal(s->second, SECOND_HELD);
+}
+
+/* How an interpreter hands on its lock: the reply goes on after such a sleep. */
+static void
+a_reply_that_goes_on_after_the_sleep_has_them_held_for_good(void **state)
+{
+	struct stream *s = accepted_with_nodelay();
+
+	(void)state;
+	reply_of_worker(s, 2);
+	assert_int_equal(s->second, SECOND_GOES);
+	reply_of_worker(s, 2);
+	turn_slept();
+	app_write(s, "b");
+	assert_int_equal(s->second, SECOND_HELD);
+	turn_flush();
+}
+
 /* A thread that sleeps otherwise is no such worker. */
 static void
 two_writes_before_another_sleep_are_held(void **state)
@@ -560,6 +594,8 @@ main(void)
 		T(a_third_write_of_a_worker_has_them_held_for_good),
 		T(two_writes_that_would_wait_for_the_peer_are_held),
 		T(a_worker_that_clears_nodelay_has_its_writes_held),
+		T(nodelay_is_asked_where_it_counts),
+		T(a_reply_that_goes_on_after_the_sleep_has_them_held_for_good),
 		T(two_writes_before_another_sleep_are_held),
 		T(half_the_delay_is_overdue),
 		T(what_is_overdue_leaves_however_often_one_looks),
