@@ -2,7 +2,7 @@
 #define WEIR_BASE_ENTER_H
 /* base/enter: the instruction that enters the kernel, in line: with a descriptor and two arguments
  * more, or with all six that there are (syscall(2) has the registers). Everybody calls base/sys; only the quick ways of
- * interpose come here themselves (entry_direct_alone(), entry_direct_among()).
+ * interpose come here themselves (interpose/real.h).
  * Result or -errno; errno is left alone. Threads: any. Signals: safe. */
 #include <stdbool.h>
 

@@ -69,15 +69,8 @@ entry_raw(ssize_t r)
 	return r < 0 ? -errno : r;
 }
 
-/* May a quick way enter the kernel itself (interpose/real.h)? Whoever is the only thread is cancelled by
- * nobody while it sleeps; */
-static inline __attribute__((always_inline)) bool
-entry_direct_alone(void)
-{
-	return __builtin_expect(quick(real_direct), 1) && self_is_alone();
-}
-
-/* among threads, who is certain not to sleep. */
+/* Where real_direct allows it, a quick way enters the kernel itself (interpose/real.h). Whoever is the only thread
+ * is cancelled by nobody while it sleeps; may it among threads? There, who is certain not to sleep. */
 static inline __attribute__((always_inline)) bool
 entry_direct_among(const struct stream *s, int flags)
 {

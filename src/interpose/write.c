@@ -149,14 +149,26 @@ send_called(int fd, const void *buf, size_t n, int flags, struct stream *s)
 	return called(s, n, real.send(fd, buf, n, flags));
 }
 
+static inline __attribute__((always_inline)) long
+send_here(int fd, const void *buf, size_t n, int flags)
+{
+	return enter6(SYS_sendto, fd, (long)buf, (long)n, (unsigned)flags, 0, 0);
+}
+
+static __attribute__((noinline)) ssize_t
+send_among(int fd, const void *buf, size_t n, int flags, struct stream *s)
+{
+	if (!entry_direct_among(s, flags))
+		return send_called(fd, buf, n, flags, s);
+	return went(s, n, send_here(fd, buf, n, flags), false);
+}
+
 static __attribute__((noinline)) ssize_t
 send_alone(int fd, const void *buf, size_t n, int flags, struct stream *s)
 {
-	if (!entry_direct_alone() && !entry_direct_among(s, flags))
+	if (!quick(real_direct)) /* we are alone: that has been asked */
 		return send_called(fd, buf, n, flags, s);
-	return went(s, n,
-		    enter6(SYS_sendto, fd, (long)buf, (long)n, (unsigned)flags, 0, 0),
-		    self_is_alone());
+	return went(s, n, send_here(fd, buf, n, flags), true);
 }
 
 static __attribute__((noinline)) ssize_t
@@ -164,9 +176,10 @@ send_native(int fd, const void *buf, size_t n, int flags)
 {
 	struct stream *s = !n || flags & ~PLAIN_FLAGS ? NULL : stream_quick(fd);
 
-	if (s && writer_goes(s, n))
-		return send_alone(fd, buf, n, flags, s);
-	return send_slow(fd, buf, n, flags);
+	if (!s || !writer_goes(s, n))
+		return send_slow(fd, buf, n, flags);
+	return self_is_alone() ? send_alone(fd, buf, n, flags, s)
+			       : send_among(fd, buf, n, flags, s);
 }
 
 ssize_t
@@ -223,12 +236,19 @@ writev_called(int fd, const struct iovec *iov, int nr, size_t total, struct stre
 }
 
 static __attribute__((noinline)) ssize_t
+writev_among(int fd, const struct iovec *iov, int nr, size_t total, struct stream *s)
+{
+	if (!entry_direct_among(s, 0))
+		return writev_called(fd, iov, nr, total, s);
+	return went(s, total, enter3(SYS_writev, fd, (long)iov, (unsigned)nr), false);
+}
+
+static __attribute__((noinline)) ssize_t
 writev_alone(int fd, const struct iovec *iov, int nr, size_t total, struct stream *s)
 {
-	if (!entry_direct_alone() && !entry_direct_among(s, 0))
+	if (!quick(real_direct)) /* we are alone: that has been asked */
 		return writev_called(fd, iov, nr, total, s);
-	return went(s, total, enter3(SYS_writev, fd, (long)iov, (unsigned)nr),
-		    self_is_alone());
+	return went(s, total, enter3(SYS_writev, fd, (long)iov, (unsigned)nr), true);
 }
 
 ssize_t
@@ -242,7 +262,8 @@ writev(int fd, const struct iovec *iov, int nr)
 	total = entry_total_native(iov, (size_t)nr);
 	if (!total || !writer_goes(s, total))
 		return writev_slow(fd, iov, nr);
-	return writev_alone(fd, iov, nr, total, s);
+	return self_is_alone() ? writev_alone(fd, iov, nr, total, s)
+			       : writev_among(fd, iov, nr, total, s);
 }
 
 /* True: nothing but bytes in order, so it may be held. */
@@ -291,13 +312,22 @@ sendmsg_called(int fd, const struct msghdr *msg, int flags, size_t total,
 enum { KERNELS_HEADER = sizeof(((struct msghdr *)NULL)->msg_iovlen) == sizeof(size_t) };
 
 static __attribute__((noinline)) ssize_t
+sendmsg_among(int fd, const struct msghdr *msg, int flags, size_t total,
+	      struct stream *s)
+{
+	if (!KERNELS_HEADER || !entry_direct_among(s, flags))
+		return sendmsg_called(fd, msg, flags, total, s);
+	return went(s, total, enter3(SYS_sendmsg, fd, (long)msg, (unsigned)flags),
+		    false);
+}
+
+static __attribute__((noinline)) ssize_t
 sendmsg_alone(int fd, const struct msghdr *msg, int flags, size_t total,
 	      struct stream *s)
 {
-	if (!KERNELS_HEADER || (!entry_direct_alone() && !entry_direct_among(s, flags)))
+	if (!KERNELS_HEADER || !quick(real_direct)) /* alone: that has been asked */
 		return sendmsg_called(fd, msg, flags, total, s);
-	return went(s, total, enter3(SYS_sendmsg, fd, (long)msg, (unsigned)flags),
-		    self_is_alone());
+	return went(s, total, enter3(SYS_sendmsg, fd, (long)msg, (unsigned)flags), true);
 }
 
 ssize_t
@@ -311,7 +341,8 @@ sendmsg(int fd, const struct msghdr *msg, int flags)
 	total = entry_total_native(msg->msg_iov, msg->msg_iovlen);
 	if (!total || !writer_goes(s, total))
 		return sendmsg_slow(fd, msg, flags);
-	return sendmsg_alone(fd, msg, flags, total, s);
+	return self_is_alone() ? sendmsg_alone(fd, msg, flags, total, s)
+			       : sendmsg_among(fd, msg, flags, total, s);
 }
 
 /* The count of each message that went; an error is that of the first. */
@@ -389,7 +420,7 @@ sendfile_alone(int out, int in, off_t *offset, size_t n, struct stream *s)
 {
 	long r;
 
-	if (!entry_direct_alone())
+	if (!quick(real_direct)) /* we are alone: that has been asked */
 		return sendfile_called(out, in, offset, n, s);
 	r = enter6(SYS_sendfile, out, in, (long)offset, (long)n, 0, 0);
 	if (__builtin_expect(r <= 0, 0))
@@ -406,7 +437,8 @@ sendfile(int out, int in, off_t *offset, size_t n)
 	if (!s || stream_word(s) | (uintptr_t)relaxed(s->borrow) | self.nr_owed |
 			  relaxed(s->stalled))
 		return sendfile_slow(out, in, offset, n);
-	return sendfile_alone(out, in, offset, n, s);
+	return self_is_alone() ? sendfile_alone(out, in, offset, n, s)
+			       : sendfile_called(out, in, offset, n, s);
 }
 
 ssize_t sendfile64(int out, int in, off64_t *offset, size_t n)
