@@ -14,7 +14,8 @@
  *
  * The quick ways need not call what is libc's own: where real_direct says so, and the call
  * cannot sleep for a thread that another might cancel, they enter the kernel themselves. It is the
- * same system call; what it saves is a return. Where the kernel's own returns are made safe
+ * same system call; what it saves is a return, and in a program of several threads the two locked
+ * instructions by which libc lets its own call be cancelled. Where the kernel's own returns are made safe
  * (Linux, hw-vuln/srso.rst), the processor predicts those after a system call wrongly, and
  * each is some 10 ns: functions that only call libc's and return cost nginx 0.7 % of its CPU,
  * this whole library 0.8 to 0.9 % with those returns and 0.5 % without.

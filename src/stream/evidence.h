@@ -10,9 +10,10 @@
  *
  * One case saves the server nothing: two writes a reply by a worker that is handed its work through a condition variable,
  * with TCP_NODELAY, so that neither waits for the peer. Of slapd's twenty-two calls a search one is saved, 2,600 instructions
- * come on top, and its CPU a reply stays native's. So once a reply was released at a condition variable there, one write
- * before it in its turn is no evidence, until a third one comes, or one after such a sleep in the middle of a reply, as
- * where an interpreter hands its lock on (s->second).
+ * come on top, and its CPU a reply stays native's; a lone client that waits gains 1.12x, as it wakes once. Such a server is
+ * not to notice anything. So once a reply was released at a condition variable there, one write before it in its turn is no
+ * evidence, until a third one comes, or one after such a sleep in the middle of a reply, as where an interpreter hands its
+ * lock on (s->second).
  * Threads: any that passed self_enter(). Signals: safe. */
 #include "stream/section.h"
 #include "stream/turn.h"
