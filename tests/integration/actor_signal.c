@@ -301,6 +301,15 @@ signal_clears(int fd, char **args)
 	return 0;
 }
 
+/* The fork has not returned yet, and the child has come and gone. */
+static void
+sleep_in_the_fork(void)
+{
+	waitpid(-1, NULL, 0);
+	atomic_store(&progress, 2);
+	usleep(20000);
+}
+
 /* By whom: this process, a copy of the number, or another process that has the socket. */
 static void
 clear_by(const char *whom, int fd)
@@ -311,13 +320,15 @@ clear_by(const char *whom, int fd)
 	int on = 0, status = 0;
 
 	snprintf(number, sizeof number, "%d", fd);
+	if (!strcmp(whom, "fork-under-way"))
+		pthread_atfork(NULL, sleep_in_the_fork, NULL);
 	if (!strcmp(whom, "fcntl"))
 		clear_nonblock(fd);
 	else if (!strcmp(whom, "ioctl"))
 		ioctl(fd, FIONBIO, &on);
 	else if (!strcmp(whom, "dup"))
 		clear_nonblock(dup(fd));
-	else if (!strcmp(whom, "fork") && !(pid = fork())) {
+	else if (!strncmp(whom, "fork", 4) && !(pid = fork())) {
 		clear_nonblock(fd);
 		_exit(0);
 	} else if (!strcmp(whom, "spawn") &&

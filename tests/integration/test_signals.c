@@ -247,6 +247,8 @@ static const struct scenario scenarios[] = {
 	  "cancelled 1\n", .queue = 3 },
 	{ "a_reader_is_cancelled_that_sleeps_by_a_child", "cancels-cleared fork", "",
 	  "cancelled 1\n", .queue = 3 },
+	{ "a_reader_is_cancelled_that_sleeps_in_a_fork",
+	  "cancels-cleared fork-under-way", "", "cancelled 1\n", .queue = 3 },
 	{ "a_reader_is_cancelled_that_sleeps_by_a_spawned", "cancels-cleared spawn", "",
 	  "cancelled 1\n", .queue = 3 },
 };

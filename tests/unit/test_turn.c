@@ -290,6 +290,33 @@ nodelay_is_asked_where_it_counts(void **state)
 	assert_int_equal(s->second, SECOND_HELD);
 }
 
+static struct stream *pushed;
+
+static void
+released_in_a_push(bool taken)
+{
+	(void)taken;
+	fake.on_fly = NULL;
+	assert_false(evidence_released(pushed));
+}
+
+/* A push has TCP_NODELAY set for the length of its flight: not the application's. */
+static void
+what_a_push_sets_is_not_taken_for_the_applications(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	request(s);
+	hold(s, "held");
+	pushed = s;
+	fake.on_fly = released_in_a_push;
+	stream_flush(s, FLUSH_DELAY);
+	assert_sent(A, "1held");
+	assert_non_null(strstr(fake.fd[A].trace, "nodelay=1"));
+	assert_int_not_equal(s->second, SECOND_GOES);
+}
+
 /* How an interpreter hands on its lock: the reply goes on after such a sleep. */
 static void
 a_reply_that_goes_on_after_the_sleep_has_them_held_for_good(void **state)
@@ -595,6 +622,7 @@ main(void)
 		T(two_writes_that_would_wait_for_the_peer_are_held),
 		T(a_worker_that_clears_nodelay_has_its_writes_held),
 		T(nodelay_is_asked_where_it_counts),
+		T(what_a_push_sets_is_not_taken_for_the_applications),
 		T(a_reply_that_goes_on_after_the_sleep_has_them_held_for_good),
 		T(two_writes_before_another_sleep_are_held),
 		T(half_the_delay_is_overdue),
