@@ -69,8 +69,8 @@ entry_raw(ssize_t r)
 	return r < 0 ? -errno : r;
 }
 
-/* Where real_direct allows it, a quick way enters the kernel itself (interpose/real.h). Whoever is the only thread
- * is cancelled by nobody while it sleeps; may it among threads? There, who is certain not to sleep. */
+/* Where real_direct allows it, a quick way enters the kernel itself (interpose/real.h): the only thread always, for it
+ * is cancelled by nobody while it sleeps; among threads only a call that is certain not to sleep. */
 static inline __attribute__((always_inline)) bool
 entry_direct_among(const struct stream *s, int flags)
 {

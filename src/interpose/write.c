@@ -17,7 +17,7 @@ sent(struct stream *s, size_t len, ssize_t r)
 	return r;
 }
 
-/* Both report one that was let go by writer_goes(), or the like. Libc's own call, errno set: */
+/* Reports a call of libc's own that was let go by writer_goes(), or the like; errno is set. */
 static inline __attribute__((always_inline)) ssize_t
 called(struct stream *s, size_t len, ssize_t r)
 {
@@ -35,7 +35,7 @@ not_quick(struct stream *s, size_t len, ssize_t r)
 	return entry_result(r);
 }
 
-/* and one made here: `r` is a count or -errno. `alone`: self_is_alone(). In a function of its own with the call,
+/* The same of one made here: `r` is a count or -errno. `alone`: self_is_alone(). In a function of its own with the call,
  * so that what decided has nothing to keep on the stack; and what is not quick in another one, so that this has
  * not, either. */
 static inline __attribute__((always_inline)) ssize_t

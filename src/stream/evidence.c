@@ -1,5 +1,13 @@
 #include "stream/evidence.h"
 
+/* In how many writes was the reply made that is held? */
+static uint64_t
+writes_of_reply(const struct stream *s)
+{
+	return relaxed(stream_record(s)->flow[SENT].held_calls) -
+	       stream_cold(s)->first_call + relaxed(s->left);
+}
+
 /* Did the application set TCP_NODELAY? Asked anew, for another process may have cleared it on the socket that
  * this one was accepted from; and in a section, for a push has it set for the length of its flight. */
 static bool
@@ -24,7 +32,7 @@ evidence_released(struct stream *s)
 	if (stream_held(s)) {
 		/* Said first, then asked: so who clears it meanwhile is heard. */
 		relaxed_set(s->second, SECOND_GOES);
-		goes = has_nodelay(s);
+		goes = writes_of_reply(s) <= 2 && has_nodelay(s);
 		if (goes)
 			relaxed_set(s->chatty, 0);
 		else

@@ -9,11 +9,11 @@
  * time, never a byte, and races between threads are harmless.
  *
  * One case saves the server nothing: two writes a reply by a worker that is handed its work through a condition variable,
- * with TCP_NODELAY, so that neither waits for the peer. Of slapd's twenty-two calls a search one is saved, 2,600 instructions
- * come on top, and its CPU a reply stays native's; a lone client that waits gains 1.12x, as it wakes once. Such a server is
- * not to notice anything. So once a reply was released at a condition variable there, one write before it in its turn is no
- * evidence, until a third one comes, or one after such a sleep in the middle of a reply, as where an interpreter hands its
- * lock on (s->second).
+ * with TCP_NODELAY, so that neither waits for the peer. Of slapd's twenty-two calls a search one would be saved, 2,600
+ * instructions would come on top, and its CPU a reply would stay native's; what a lone client that waits would gain, 1.12x
+ * for it wakes once, is given up, so that such a server notices nothing. So once a reply of two writes was released at a
+ * condition variable there, one write before it in its turn is no evidence, until a third one comes, or one without a read
+ * between by another thread or after a sleep, as where an interpreter hands its lock on (s->second).
  * Threads: any that passed self_enter(). Signals: safe. */
 #include "stream/section.h"
 #include "stream/turn.h"
@@ -23,12 +23,21 @@ static inline void
 evidence_learn(struct stream *s)
 {
 	uint8_t writes = relaxed(s->nr_writes), chatty = relaxed(s->chatty);
+	bool more = writes > 1 && quick(s->second) != SECOND_GOES;
 
-	if (writes > 1 && chatty < 3 && quick(s->second) != SECOND_GOES)
+	if (more && chatty < 3)
 		quick_set(s->chatty, chatty + 1);
-	else if (writes == 1 && chatty > 0)
+	else if (!more && writes && chatty > 0)
 		quick_set(s->chatty, chatty - 1);
 	quick_set(s->nr_writes, 0);
+}
+
+/* More came than the two writes of a worker: as if its turns had been counted all the while. */
+static inline void
+evidence_held(struct stream *s)
+{
+	quick_set(s->second, SECOND_HELD);
+	quick_set(s->chatty, 3);
 }
 
 /* This thread is about to write: a new turn begins if it, as the stream's writer, slept. */
@@ -36,9 +45,9 @@ static inline void
 evidence_turn(struct stream *s)
 {
 	if (quick(s->writing) != self.turning) {
-		/* It slept in the middle of a reply: no such worker. */
+		/* It slept in the middle of a reply, or another thread goes on with it: no such worker. */
 		if (quick(s->left) && quick(s->second) == SECOND_GOES)
-			quick_set(s->second, SECOND_HELD);
+			evidence_held(s);
 		if (quick(s->nr_writes))
 			evidence_learn(s);
 		quick_set(s->writing, self.turning);
@@ -69,7 +78,7 @@ static inline void
 evidence_wrote(struct stream *s)
 {
 	if (quick(s->nr_writes) > 1 && quick(s->second) == SECOND_GOES)
-		quick_set(s->second, SECOND_HELD);
+		evidence_held(s);
 	quick_set(s->nr_writes, quick(s->nr_writes) ? 2 : 1);
 	self.wrote = true;
 }
@@ -98,8 +107,8 @@ evidence_second(struct stream *s)
 	return true;
 }
 
-/* A reply is about to be released at a condition variable. True: from now on none like it is held. Asks once
- * a stream. */
+/* A reply is about to be released at a condition variable. True: from now on none like it is held. Asks once a
+ * stream, and again after a fork. */
 bool evidence_released(struct stream *s);
 
 /* TCP_NODELAY was cleared: a second write would wait. */

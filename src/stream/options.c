@@ -183,12 +183,14 @@ stream_room_changed(int fd)
 bool
 stream_ask_blocking(struct stream *s)
 {
+	uint8_t was = relaxed(s->options), now = was | OPTION_BLOCK_KNOWN;
 	int flags = sys_fcntl(stream_fd(s), F_GETFL, 0);
 	bool blocks = flags <= 0 || !(flags & O_NONBLOCK);
 
-	/* One by one: another thread may be setting another. */
-	set_option(s, OPTION_NONBLOCK, !blocks);
-	set_option(s, OPTION_BLOCK_KNOWN, true);
+	now = (uint8_t)(blocks ? now & ~OPTION_NONBLOCK : now | OPTION_NONBLOCK);
+	/* Not remembered where another thread has set an option meanwhile: maybe this one. */
+	__atomic_compare_exchange_n(&s->options, &was, now, false, __ATOMIC_RELAXED,
+				    __ATOMIC_RELAXED);
 	return blocks;
 }
 

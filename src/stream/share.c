@@ -361,11 +361,12 @@ walk_streams(uint32_t born, uint32_t after)
 		for (int j = 0; relaxed(stream_leaf[i]) && j < LEAF_LEN; j++) {
 			struct stream *s = &stream_leaf[i][j];
 
+			if (relaxed(s->state) != STATE_OPEN)
+				continue;
 			/* A child may clear TCP_NODELAY. */
 			if (relaxed(s->second) == SECOND_GOES)
 				relaxed_set(s->second, SECOND_UNKNOWN);
-			if (relaxed(s->state) != STATE_OPEN ||
-			    (share_counted(s) && !relaxed(stream_cold(s)->other)))
+			if (share_counted(s) && !relaxed(stream_cold(s)->other))
 				continue;
 			section_enter(s);
 			if (relaxed(s->state) == STATE_OPEN)

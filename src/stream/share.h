@@ -34,8 +34,9 @@ void share_begin(struct stream *s);
 bool stream_private(const struct stream *s);
 
 /* It does not block, and no other process or duplicate could change that unseen, nor is a copy being made just now.
- * Where somebody was spawned that is not known without asking: false, for good. Only a thread that clears O_NONBLOCK
- * between this and the call of the asking one is not heard. */
+ * Where somebody was spawned that is not known without asking: false, for good. Not heard of is who clears O_NONBLOCK
+ * between this and the call of the asking thread, or while another thread sets it; and a copy that no call of ours made, as
+ * by a system call in line or by another process's pidfd_getfd(). */
 static inline bool
 stream_surely_never_blocks(const struct stream *s)
 {

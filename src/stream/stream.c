@@ -357,7 +357,9 @@ bequeath(struct stream *s)
 	l = table_record(cold->listener);
 	if (l && relaxed(l->state) == STATE_LISTENING &&
 	    relaxed(stream_cold(l)->cookie) == cold->listener_cookie)
-		relaxed_set(l->chatty, relaxed(s->chatty));
+		/* A worker's two writes are left alone only where TCP_NODELAY is known to be set. */
+		relaxed_set(l->chatty,
+			    relaxed(s->second) == SECOND_GOES ? 3 : relaxed(s->chatty));
 }
 
 void

@@ -131,7 +131,8 @@ struct stall_clocks {
 };
 
 struct stream_cold {
-	int64_t first_ns;  /* L: when the first held byte was taken */
+	int64_t first_ns; /* L: when the first held byte was taken, */
+	uint64_t first_call; /* L: and how many calls its record had counted as held before that */
 	int64_t borrow_ns; /* L: when the borrow was made */
 	uint64_t cookie;   /* C: SO_COOKIE */
 	/* Of stream/stall, whoever has made `stalled` SHARES: over all episodes of the stream. */

@@ -93,6 +93,7 @@ hold_begin(struct stream *s, size_t len, bool *starved)
 		return false;
 	}
 	__atomic_store_n(&stream_cold(s)->first_ns, sys_now_ns(), __ATOMIC_RELAXED);
+	stream_cold(s)->first_call = relaxed(stream_record(s)->flow[SENT].held_calls);
 	relaxed_set(s->owner, self.tid);
 	s->cap = room_cap(s, s->tier);
 	return true;

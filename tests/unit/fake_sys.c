@@ -417,7 +417,12 @@ sys_fcntl(int fd, int cmd, long arg)
 		return f == NULL ? -EBADF : err;
 	if (cmd == F_SETFL)
 		f->flags = (int)arg;
-	return cmd == F_GETFL ? f->flags : 0;
+	if (cmd != F_GETFL)
+		return 0;
+	err = f->flags;
+	if (fake.on_getfl != NULL)
+		fake.on_getfl();
+	return err;
 }
 
 int

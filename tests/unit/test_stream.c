@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "on_fake.h"
+#include <fcntl.h>
 
 static void
 an_accepted_socket_is_a_stream(void **state)
@@ -221,6 +222,30 @@ without_memory_a_number_is_plain(void **state)
 	stream_forget(500000);
 }
 
+static void
+another_thread_clears_nonblock(void)
+{
+	fake.on_getfl = NULL;
+	stream_nonblock_ends(A);
+	sys_fcntl(A, F_SETFL, 0);
+	stream_nonblock(A, false);
+}
+
+/* Else it would be taken for one that does not block, for good. */
+static void
+what_was_asked_while_it_was_set_is_not_remembered(void **state)
+{
+	struct stream *s = accepted(A, AF_INET);
+
+	(void)state;
+	sys_fcntl(A, F_SETFL, O_NONBLOCK);
+	stream_nonblock_ends(A); /* nobody knows */
+	fake.on_getfl = another_thread_clears_nonblock;
+	stream_blocking(s);
+	assert_true(stream_blocking(s));
+	assert_false(stream_never_blocks(s));
+}
+
 int
 main(void)
 {
@@ -240,6 +265,7 @@ main(void)
 		T(a_fork_shares_all_a_spawn_what_it_inherits),
 		T(options_are_asked_again),
 		T(without_memory_a_number_is_plain),
+		T(what_was_asked_while_it_was_set_is_not_remembered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

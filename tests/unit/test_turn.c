@@ -241,8 +241,38 @@ a_third_write_of_a_worker_has_them_held_for_good(void **state)
 		assert_int_equal(reply_of_worker(s, 2), 1);
 }
 
+/* Their gain is neither lost on the first reply of a connection nor for the next one. */
 static void
-two_writes_that_would_wait_for_the_peer_are_held(void **state)
+three_writes_of_a_worker_are_held_from_the_first_on(void **state)
+{
+	struct stream *s = accepted_with_nodelay();
+
+	(void)state;
+	assert_int_equal(reply_of_worker(s, 3), 2);
+	assert_int_equal(s->second, SECOND_HELD);
+	reply_of_worker(s, 3);
+	assert_int_equal(reply_of_worker(s, 3), 1);
+	assert_int_equal(reply_of_worker(s, 2), 1);
+}
+
+static void
+the_next_connection_of_a_worker_begins_as_one_that_wrote_twice(void **state)
+{
+	struct stream *s = accepted_with_nodelay();
+
+	(void)state;
+	reply_of_worker(s, 2);
+	assert_int_equal(s->second, SECOND_GOES);
+	stream_close_begin(A);
+	stream_close_end(A);
+	s = accepted_with_nodelay();
+	assert_int_equal(s->second, SECOND_UNKNOWN);
+	assert_int_equal(reply_of_worker(s, 2), 1);
+	assert_int_equal(reply_of_worker(s, 2), 2);
+}
+
+static void
+two_writes_without_nodelay_are_held(void **state)
 {
 	struct stream *s = accepted(A, AF_INET), *local = accepted(B, AF_UNIX);
 
@@ -619,7 +649,9 @@ main(void)
 		T(a_read_before_the_next_write_ends_the_exception),
 		T(two_writes_of_a_worker_are_left_alone_once_known),
 		T(a_third_write_of_a_worker_has_them_held_for_good),
-		T(two_writes_that_would_wait_for_the_peer_are_held),
+		T(three_writes_of_a_worker_are_held_from_the_first_on),
+		T(the_next_connection_of_a_worker_begins_as_one_that_wrote_twice),
+		T(two_writes_without_nodelay_are_held),
 		T(a_worker_that_clears_nodelay_has_its_writes_held),
 		T(nodelay_is_asked_where_it_counts),
 		T(what_a_push_sets_is_not_taken_for_the_applications),
