@@ -58,7 +58,9 @@ adopt(int fd)
 	struct sockaddr_storage peer;
 	socklen_t len = sizeof(peer);
 	enum protocol protocol = ask_protocol(fd);
+	bool listens, connected;
 	struct stream *s;
+	uint8_t options;
 
 	if (protocol == NOT_TOLD)
 		return NULL; /* closed, or asked again at the next call */
@@ -71,12 +73,19 @@ adopt(int fd)
 		number_set(fd, KIND_PLAIN);
 		return NULL;
 	}
+	options = option_ask_all(fd, protocol == TCP, 0);
+	listens = option_ask(fd, SOL_SOCKET, SO_ACCEPTCONN);
+	connected = sys_getpeername(fd, (struct sockaddr *)&peer, &len) == 0;
+	/* A handler that came meanwhile, or another thread, has met it already. To begin anew would be to say that
+	 * this process has closed it: its other holder would take it for its own. */
+	if (relaxed(number_kind[fd]) != KIND_UNKNOWN)
+		return relaxed(number_kind[fd]) == KIND_STREAM ? s : NULL;
 	stream_reset(s, fd, STATE_BARE);
 	share_for_good(s); /* unless it is found to be inherited */
-	relaxed_set(s->options, option_ask_all(fd, protocol == TCP, 0));
-	if (option_ask(fd, SOL_SOCKET, SO_ACCEPTCONN))
+	relaxed_set(s->options, options);
+	if (listens)
 		stream_begin_listening(s);
-	else if (sys_getpeername(fd, (struct sockaddr *)&peer, &len) == 0) {
+	else if (connected) {
 		stream_begin(s, ROLE_ACCEPTED);
 		if (share_ask(s) == SHARED_FOR_GOOD)
 			stream_bypass(fd, BYPASS_SHARED);

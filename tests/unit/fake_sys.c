@@ -365,7 +365,11 @@ sys_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 int
 sys_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
-	return name_of(fd, addr, len);
+	int err = name_of(fd, addr, len);
+
+	if (fake.on_getpeername != NULL)
+		fake.on_getpeername();
+	return err;
 }
 
 uint64_t

@@ -82,8 +82,9 @@ extern struct fake {
 	void (*on_epoll)(bool done);    /* the same of sys_epoll_ctl */
 	void (*on_tcp_info)(
 		void); /* after each such answer: where another thread may come */
-	void (*on_getfl)(void); /* the same after F_GETFL */
-	char err[2048];         /* what was written to descriptor 2 */
+	void (*on_getfl)(void);       /* the same after F_GETFL, */
+	void (*on_getpeername)(void); /* and getpeername */
+	char err[2048];               /* what was written to descriptor 2 */
 	bool err_is_socket;
 } fake;
 

@@ -246,6 +246,28 @@ what_was_asked_while_it_was_set_is_not_remembered(void **state)
 	assert_false(stream_never_blocks(s));
 }
 
+static struct record *met;
+
+static void
+a_handler_meets_it(void)
+{
+	fake.on_getpeername = NULL;
+	met = stream_meet(A)->rec;
+}
+
+/* To begin it anew would close it for the other process that has it. */
+static void
+what_a_handler_has_met_is_not_met_again(void **state)
+{
+	(void)state;
+	fake_socket(A, AF_INET);
+	fake.on_getpeername = a_handler_meets_it;
+	assert_non_null(stream_meet(A));
+	assert_non_null(met);
+	assert_ptr_equal(stream_known(A)->rec, met);
+	assert_int_equal(met->state, RECORD_OPEN);
+}
+
 int
 main(void)
 {
@@ -266,6 +288,7 @@ main(void)
 		T(options_are_asked_again),
 		T(without_memory_a_number_is_plain),
 		T(what_was_asked_while_it_was_set_is_not_remembered),
+		T(what_a_handler_has_met_is_not_met_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
