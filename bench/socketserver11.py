@@ -1,10 +1,5 @@
-"""A Python socketserver reply made in eleven writes.
+"""A Python socketserver reply made in eleven writes."""
 
-With TCP_NODELAY nothing waits for the peer, and on two cores the client reads the first
-pieces while the server makes the next: shown, not judged (memcached16 has more on that).
-"""
-
-import contextlib
 import os
 
 import counts
@@ -16,11 +11,9 @@ import servers
 ABOUT = "a reply in eleven writes, one client"
 GAIN = 2
 SENDS = 2
-# name: (how to make it, on one core?, is its gain judged?)
 SUBJECTS = {
-    "as it is": (servers.socketserver_eleven, False, True),
-    "TCP_NODELAY, one core": (servers.socketserver_nodelay, True, True),
-    "TCP_NODELAY, two cores": (servers.socketserver_nodelay, False, False),
+    "as it is": servers.socketserver_eleven,
+    "with TCP_NODELAY": servers.socketserver_nodelay,
 }
 
 
@@ -38,18 +31,16 @@ def kernel_writes_a_reply(server, load, replies):
 
 def run(out, bench):
     seconds = 0.7 if bench.quick else 1.5
-    for name, (make, one_core, judged) in SUBJECTS.items():
+    for name, make in SUBJECTS.items():
         lib.log(f"socketserver11: {name}")
-        directory = os.path.join(bench.tmp, f"{make.__name__}-{one_core}")
-        with lib.on_one_core() if one_core else contextlib.nullcontext(), \
-                pairs.both(make, directory) as (native, preloaded, load):
+        directory = os.path.join(bench.tmp, make.__name__)
+        with pairs.both(make, directory) as (native, preloaded, load):
             runs = pairs.interleave(lambda s: load.run(s, "-t", seconds),
                                     [native, preloaded], bench.rounds(7))
             a, b = (pairs.median_of(r, "rate") for r in runs)
             gain = pairs.ratio(b, a)
             out.row(f"{name}: replies", report.rate(a), report.rate(b),
-                    report.times(gain), f">= {GAIN}x" if judged else "",
-                    gain >= GAIN if judged else None)
+                    report.times(gain), f">= {GAIN}x", gain >= GAIN)
             out.raw[name] = {"native": runs[0], "preloaded": runs[1]}
             if lib.preloaded_is_real():
                 sends = kernel_writes_a_reply(preloaded, load, 2000)
